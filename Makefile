@@ -1,0 +1,50 @@
+# Each target makes .venv and installs what it needs. A change of pyproject.toml or constraints.txt
+# installs again; otherwise a repeat run starts at once.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= out
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PYTEST_FLAGS ?= -n auto --maxprocesses 8
+
+.PHONY: demo test test-all check bench clean
+.DEFAULT_GOAL := demo
+
+demo: $(VENV)/.core
+	scripts/demo
+
+# The workers share the cores, so each takes one thread.
+test: export OMP_NUM_THREADS = 1
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_FLAGS)
+
+# Exit code 5 says that no test is marked slow.
+test-all: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow || test $$? -eq 5
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev
+	mkdir -p $(OUT)
+	$(BIN)/statformer bench mixture --quick --json $(OUT)/bench-mixture.json
+
+clean:
+	rm -rf $(VENV) $(OUT) build dist
+
+# No torch here: what a user of the demo needs, and nothing else.
+$(VENV)/.core: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "statformer needs Python 3.11 or newer; run: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) pip hatchling
+	$(INSTALL) --no-build-isolation -e ".[plot]"
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(INSTALL) --no-build-isolation -e ".[torch,plot,parquet,bench]" --group dev
+	touch $@
