@@ -1,0 +1,503 @@
+"""EM for Gaussian mixtures unrolled as attention layers, with a learned regulariser.
+
+Centre tokens carry (pi, mu, Sigma). In each layer the centres attend to the data (M: weighted
+moments), a small network regularises the covariances, and the data attend to the centres (E:
+responsibilities). Ancestors: Neural EM (Greff et al. 2017), differentiable EM (Kim 2021) and OTKE
+(Mialon et al. 2021). The layer itself is ours. Nothing here asks for the number of columns,
+components or rows, and nothing here is evidence for a theorem about softmax Transformers; for
+that see `nn/mixture.py`.
+
+Written once against the array API: numpy for users, torch for training.
+
+Axes: b tables, s starts of a table, n points, d features, c components, l layers, f invariant
+features of a centre token, k hidden units, p packed pairs of features d (d + 1) / 2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from array_api_compat import array_namespace, device
+
+from statformer.batch import Array, Centres, Readout, Tables, Trace
+
+COVARIANCE_TARGETS = (
+    "own full",
+    "own diagonal",
+    "own spherical",
+    "tied full",
+    "tied diagonal",
+    "tied spherical",
+    "tied full at own volume",
+)
+N_FEATURES = 16
+_ABSENT = -1e30  # score of a centre token that is padding
+_TINY = 1e-30
+
+
+class EMNetwork:
+    """(tables, start) -> trace: M, regularise, E in every layer.
+
+    With r the responsibilities, u the robustness weights and w the weights of rows, layer l is
+
+        M   n_k = sum_i w_i r_ik,  a_ik = w_i r_ik u_ik,  mu_k = sum_i a_ik x_i / sum_i a_ik,
+            S_k = sum_i a_ik (x_i - mu_k)(x_i - mu_k)' / sum_i a_ik,  pi_k = n_k / sum_k n_k
+        R   Sigma_k = sum_j c_jk T_jk + ridge I,  T the `COVARIANCE_TARGETS` of S_k and of the
+            tied scatter sum_k n_k S_k / sum_k n_k,  c_k = softmax of seven outputs
+        E   score_ik = temperature [(1 - rho_k) log N(x_i; mu_k, Sigma_k)
+                       + rho_k log t_nu_k(x_i; mu_k, Sigma_k) + strength log pi_k],
+            r_i = softmax_k score_i,  u_ik = (1 - rho_k) + rho_k (nu_k + d) / (nu_k + m_ik)
+
+    where m is the squared Mahalanobis distance. The scatter is divided by sum a, the
+    parameter-expanded form of Student-t EM, and not by sum w r.
+
+    Parameters
+    ----------
+    weights : mapping of arrays, leading axis = layer
+        Biases "b_cov" (l, 7), "b_tail" (l, 2) for (rho, nu), "b_table" (l, 2) for (temperature,
+        strength), "log_ridge" (l,); and, unless the weights are constructed, "W_hidden"
+        (l, f, k), "b_hidden" (l, k), "W_cov" (l, k, 7), "W_tail" (l, k, 2), "W_table" (l, k, 2).
+        Biases may carry one value per run instead: (l, b s, 1, 7), ..., log_ridge (l, b s).
+    n_loops : int, optional
+        Apply a single layer this often (constructed weights are one layer, looped).
+    """
+
+    def __init__(self, weights: Mapping[str, Array], n_loops: int | None = None) -> None:
+        self.weights = dict(weights)
+        depth = int(self.weights["b_cov"].shape[0])
+        if n_loops is not None and depth != 1:
+            raise ValueError(
+                f"n_loops={n_loops} needs weights of one layer, these have {depth}; "
+                "leave n_loops out or pass the weights of a single layer"
+            )
+        self.n_layers = depth if n_loops is None else n_loops
+        self.is_looped = n_loops is not None
+
+    def __call__(
+        self,
+        tables: Tables,
+        start: Centres | Array,
+        *,
+        tol: float | None = None,
+        record: str = "all",
+    ) -> Trace:
+        """Run all layers; B = b s runs, the s starts of a table side by side.
+
+        start: `Centres` with leading axis B (a plain E step with them comes first) or
+        responsibilities "B n c" (begins with the M layer; components that own no weight are
+        absent). tol: stop when no run gained more than this in log density per unit of weight
+        (plain EM only). record: "all" keeps every layer in the trace, "last" the last one.
+        """
+        moments = _Moments(tables)
+        if isinstance(start, Centres):
+            keep = start.is_component
+            readout = _plain_readout(start)
+            score, maha = _scores(moments.tables, start, readout)
+            r, evidence = _softmax(score)
+            u = None
+        else:
+            xp = array_namespace(start)
+            r = xp.permute_dims(start, (0, 2, 1))
+            keep = xp.sum(r * moments.spread(tables.weight[:, None, :], r), axis=-1) > 0
+            maha, evidence, u = None, None, None
+        trace = Trace()
+        before = None
+        for layer in range(self.n_layers):
+            w = self._layer(0 if self.is_looped else layer)
+            fitted = moments.fit(r, u, keep)
+            knobs = _Knobs(w, fitted, moments, r, maha, u)
+            centres = _regularise(fitted, knobs, moments)
+            readout = knobs.readout(centres)
+            score, maha = _scores(moments.tables, centres, readout)
+            r, evidence = _softmax(score)
+            u = _robustness(maha, readout, moments.d_run)
+            if record == "last":
+                trace = Trace()
+            xp = array_namespace(r)
+            trace.responsibilities.append(xp.permute_dims(r, (0, 2, 1)))
+            trace.centres.append(centres)
+            trace.readouts.append(readout)
+            if tol is not None:
+                now = moments.mean(evidence)
+                if before is not None and bool(xp.all(xp.abs(now - before) < tol)):
+                    break
+                before = now
+        return trace
+
+    def _layer(self, layer: int) -> dict[str, Array]:
+        return {name: value[layer] for name, value in self.weights.items()}
+
+
+def respond(tables: Tables, centres: Centres, readout: Readout) -> Array:
+    """One E layer: responsibilities "B n c" of each row alone under frozen centres."""
+    xp = array_namespace(tables.X)
+    r, _ = _softmax(_scores(tables, centres, readout)[0])
+    return xp.permute_dims(r, (0, 2, 1))
+
+
+def log_density(tables: Tables, centres: Centres) -> Array:
+    """log sum_k pi_k N(x; mu_k, Sigma_k) "B n": the normalised density of the centres."""
+    return _softmax(_scores(tables, centres, _plain_readout(centres))[0])[1]
+
+
+def _plain_readout(centres: Centres) -> Readout:
+    xp = array_namespace(centres.weights)
+    one = xp.ones_like(centres.weights[:, 0])
+    zero = xp.zeros_like(centres.weights)
+    return Readout(one, one, zero, zero + 10.0)
+
+
+class _Moments:
+    """The M attention: weighted sums over points, all starts of a table in one product.
+
+    phi_i = (1, x_i, x_ij x_ij' for j <= j') is built once per call; a "B c n" times phi "b n ."
+    gives every moment of every centre of every start. Columns are centred first, so that the
+    difference of second moments loses no digits to the table's mean.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        xp = array_namespace(tables.X)
+        self.xp, self.tables = xp, tables
+        b, n, d = tables.X.shape
+        self.b, self.n, self.d = b, n, d
+        if tables.is_feature is None:
+            self.n_features = xp.full((b,), float(d), dtype=tables.X.dtype, device=device(tables.X))
+            self.keep_feature = None
+        else:
+            self.keep_feature = xp.astype(tables.is_feature, tables.X.dtype)
+            self.n_features = xp.sum(self.keep_feature, axis=-1)
+        self.total = xp.sum(tables.weight, axis=-1)  # b
+        self.origin = xp.sum(tables.weight[:, :, None] * tables.X, axis=1) / self.total[:, None]
+        X = tables.X - self.origin[:, None, :]
+        if self.keep_feature is not None:
+            X = X * self.keep_feature[:, None, :]
+        first, second = _pairs(d)
+        where = device(tables.X)
+        self.first = xp.asarray(first, device=where)
+        self.second = xp.asarray(second, device=where)
+        self.packed = xp.asarray(_unpack(d), device=where)
+        ones = xp.ones((b, n, 1), dtype=X.dtype, device=where)
+        pairs = xp.take(X, self.first, axis=2) * xp.take(X, self.second, axis=2)
+        self.phi = xp.concat([ones, X, pairs], axis=2)
+        variance = xp.sum(tables.weight[:, :, None] * X**2, axis=1) / self.total[:, None]
+        self.total_variance = xp.sum(variance, axis=-1) / self.n_features  # b
+        self.d_run = self.n_features
+
+    def spread(self, per_table: Array, like: Array) -> Array:
+        """Repeat an array of tables (b, ...) over the starts: (B, ...)."""
+        starts = like.shape[0] // self.b
+        if starts == 1:
+            return per_table
+        xp, shape = self.xp, per_table.shape
+        wide = xp.broadcast_to(per_table[:, None, ...], (self.b, starts, *shape[1:]))
+        return xp.reshape(wide, (self.b * starts, *shape[1:]))
+
+    def mean(self, per_point: Array) -> Array:
+        """Weighted mean over the points, "B n" -> "B"."""
+        w = self.spread(self.tables.weight, per_point)
+        total = self.spread(self.total, per_point)
+        return self.xp.sum(w * per_point, axis=-1) / total
+
+    def fit(self, r: Array, u: Array | None, keep: Array) -> _Fit:
+        xp, d = self.xp, self.d
+        runs, c, n = r.shape
+        wr = r * self.spread(self.tables.weight, r)[:, None, :]
+        a = wr if u is None else wr * u
+        flat = xp.reshape(a, (self.b, (runs // self.b) * c, n))
+        sums = xp.reshape(xp.matmul(flat, self.phi), (runs, c, self.phi.shape[2]))
+        mass = sums[..., 0]
+        safe = xp.where(mass > _TINY, mass, xp.ones_like(mass))
+        mean0 = sums[..., 1 : d + 1] / safe[..., None]
+        pairs = sums[..., d + 1 :] / safe[..., None]
+        pairs = pairs - xp.take(mean0, self.first, axis=2) * xp.take(mean0, self.second, axis=2)
+        scatter = xp.reshape(xp.take(pairs, self.packed, axis=2), (runs, c, d, d))
+        owned = mass if u is None else xp.sum(wr, axis=-1)
+        owned = xp.where(keep, owned, xp.zeros_like(owned))
+        share = owned / xp.sum(owned, axis=-1, keepdims=True)
+        tied = xp.sum(share[..., None, None] * scatter, axis=1)
+        mean = mean0 + self.spread(self.origin, r)[:, None, :]
+        if self.keep_feature is not None:
+            mean = mean * self.spread(self.keep_feature, r)[:, None, :]
+        return _Fit(owned, share, mean, scatter, tied, keep)
+
+
+class _Fit:
+    """What the M attention found: masses, shares, means, own scatters, the tied scatter."""
+
+    def __init__(
+        self, owned: Array, share: Array, mean: Array, scatter: Array, tied: Array, keep: Array
+    ) -> None:
+        xp = array_namespace(owned)
+        self.owned, self.share, self.mean = owned, share, mean
+        self.scatter, self.tied, self.keep = scatter, tied, keep
+        self.own_diagonal = _clip(xp.linalg.diagonal(scatter), 0.0, None)  # B c d
+        self.tied_diagonal = _clip(xp.linalg.diagonal(tied), 0.0, None)  # B d
+
+
+class _Knobs:
+    """The small network: invariant features of each centre token -> what R and E need."""
+
+    def __init__(
+        self,
+        w: Mapping[str, Array],
+        fit: _Fit,
+        moments: _Moments,
+        r: Array,
+        maha: Array | None,
+        u: Array | None,
+    ) -> None:
+        xp = array_namespace(r)
+        runs, c, _ = r.shape
+        d = moments.spread(moments.n_features, r)
+        self.own_variance = xp.sum(fit.own_diagonal, axis=-1) / d[:, None]  # B c
+        self.tied_variance = xp.sum(fit.tied_diagonal, axis=-1) / d  # B
+        log_ridge = w["log_ridge"]
+        self.ridge = xp.exp(log_ridge) + xp.zeros_like(d)  # B
+        cov, tail, table = w["b_cov"], w["b_tail"], w["b_table"]
+        if "W_hidden" in w:
+            features = _features(fit, self, moments, r, maha, u)
+            hidden = xp.tanh(xp.matmul(features, w["W_hidden"]) + w["b_hidden"])
+            cov = cov + xp.matmul(hidden, w["W_cov"])
+            tail = tail + xp.matmul(hidden, w["W_tail"])
+            pooled = xp.sum(fit.share[..., None] * hidden, axis=1, keepdims=True)
+            table = table + xp.matmul(pooled, w["W_table"])
+        zero = xp.zeros((runs, c, 1), dtype=r.dtype, device=device(r))
+        cov = cov + zero
+        cov = xp.exp(cov - xp.max(cov, axis=-1, keepdims=True))
+        self.mix = cov / xp.sum(cov, axis=-1, keepdims=True)  # B c 7
+        tail = tail + zero
+        self.rho = 1.0 / (1.0 + xp.exp(-_clip(tail[..., 0], -60.0, 60.0)))
+        self.nu = 1.0 + xp.exp(_clip(tail[..., 1], -4.0, 6.0))
+        table = xp.exp(_clip(table + zero[:, :1, :], -4.0, 4.0))
+        self.temperature, self.strength = table[:, 0, 0], table[:, 0, 1]
+
+    def readout(self, centres: Centres) -> Readout:
+        return Readout(self.temperature, self.strength, self.rho, self.nu)
+
+
+def _features(
+    fit: _Fit, knobs: _Knobs, moments: _Moments, r: Array, maha: Array | None, u: Array | None
+) -> Array:
+    """Invariant features "B c f" of each centre token (differences of logs: no units).
+
+    Invariant to a common rescaling of the table except for the ridge, to the order and sign of
+    columns, to the order of rows and components, and free of d, c and n in their size.
+    """
+    xp = array_namespace(r)
+    d = moments.spread(moments.n_features, r)[:, None]  # B 1
+    one = xp.ones_like(fit.share)
+    total = moments.spread(moments.total, r)[:, None]
+    n_components = xp.sum(xp.astype(fit.keep, r.dtype), axis=-1)[:, None]
+    ridge = knobs.ridge[:, None]
+    own, tied = knobs.own_variance + ridge, knobs.tied_variance[:, None] + ridge
+    whole = moments.spread(moments.total_variance, r)[:, None] + ridge
+    own_diag = _mean_log(fit.own_diagonal + ridge[..., None], moments, r, d)
+    tied_diag = _mean_log((fit.tied_diagonal + ridge)[:, None, :], moments, r, d)
+    own_det = _log_det(_add_ridge(fit.scatter, ridge[..., None], moments, r)) / d
+    tied_det = _log_det(_add_ridge(fit.tied[:, None, :, :], ridge[..., None], moments, r)) / d
+    mass = fit.owned + _TINY
+    weighted = r * moments.spread(moments.tables.weight, r)[:, None, :]
+    entropy = -xp.sum(weighted * xp.log(r + _TINY), axis=-1) / mass
+    if maha is None:
+        mean_maha, kurtosis = xp.zeros_like(one), xp.zeros_like(one)
+    else:
+        mean_maha = xp.log(xp.sum(weighted * maha, axis=-1) / (mass * d) + 1e-6)
+        squares = xp.sum(weighted * _clip(maha, 0.0, 1e6) ** 2, axis=-1)
+        kurtosis = xp.log(squares / (mass * d * (d + 2.0)) + 1e-6)
+    mean_u = xp.zeros_like(one) if u is None else xp.sum(weighted * u, axis=-1) / mass - 1.0
+    columns = [
+        xp.log(fit.share + 1e-6) / 2.0,
+        xp.log(fit.owned / d + 1e-6) / 2.0,
+        xp.log(d) / 2.0 * one,
+        xp.log(n_components) * one,
+        xp.log(total) / 3.0 * one,
+        xp.log(own / tied),
+        xp.log(tied / whole) * one,
+        own_det - tied_det,
+        own_diag - own_det,
+        (tied_diag - tied_det) * one,
+        own_diag - xp.log(own),
+        (tied_diag - xp.log(tied)) * one,
+        entropy * 4.0,
+        mean_maha,
+        kurtosis,
+        mean_u,
+    ]
+    return _clip(xp.stack(columns, axis=-1), -8.0, 8.0)
+
+
+def _mean_log(variances: Array, moments: _Moments, r: Array, d: Array) -> Array:
+    xp = array_namespace(variances)
+    logs = xp.log(variances)
+    if moments.keep_feature is not None:
+        logs = logs * moments.spread(moments.keep_feature, r)[:, None, :]
+    return xp.sum(logs, axis=-1) / d
+
+
+def _add_ridge(scatter: Array, ridge: Array, moments: _Moments, r: Array) -> Array:
+    """scatter + ridge I, with ones on the diagonal of padded columns (their log is 0)."""
+    xp = array_namespace(scatter)
+    eye = xp.eye(moments.d, dtype=scatter.dtype, device=device(scatter))
+    if moments.keep_feature is None:
+        return scatter + ridge[..., None] * eye
+    keep = moments.spread(moments.keep_feature, r)[:, None, :]
+    return scatter + (ridge * keep + (1.0 - keep))[..., None] * eye
+
+
+def _log_det(matrices: Array) -> Array:
+    xp = array_namespace(matrices)
+    factor = xp.linalg.cholesky(matrices)
+    return 2.0 * xp.sum(xp.log(xp.linalg.diagonal(factor)), axis=-1)
+
+
+def _regularise(fit: _Fit, knobs: _Knobs, moments: _Moments) -> Centres:
+    """Sigma_k = sum_j c_jk T_jk + ridge I; absent components get the identity."""
+    xp = array_namespace(fit.share)
+    c = knobs.mix
+    ratio = knobs.own_variance / _clip(knobs.tied_variance, _TINY, None)[:, None]
+    tied_part = c[..., 3] + c[..., 6] * ratio
+    full = c[..., 0][..., None, None] * fit.scatter
+    full = full + tied_part[..., None, None] * fit.tied[:, None, :, :]
+    diagonal = (
+        c[..., 1][..., None] * fit.own_diagonal
+        + (c[..., 2] * knobs.own_variance)[..., None]
+        + c[..., 4][..., None] * fit.tied_diagonal[:, None, :]
+        + (c[..., 5] * knobs.tied_variance[:, None])[..., None]
+        + knobs.ridge[:, None, None]
+    )
+    if moments.keep_feature is not None:
+        keep = moments.spread(moments.keep_feature, fit.share)[:, None, :]
+        diagonal = diagonal * keep + (1.0 - keep)
+    eye = xp.eye(moments.d, dtype=full.dtype, device=device(full))
+    covariances = full + diagonal[..., None] * eye
+    there = fit.keep[..., None, None]
+    return Centres(
+        fit.share,
+        xp.where(fit.keep[..., None], fit.mean, xp.zeros_like(fit.mean)),
+        xp.where(there, covariances, eye + xp.zeros_like(covariances)),
+        fit.keep,
+    )
+
+
+def _scores(tables: Tables, centres: Centres, readout: Readout) -> tuple[Array, Array]:
+    """E attention before the softmax: score "B c n" and Mahalanobis distances "B c n".
+
+    Sigma_k = L L', z = L^-1 (x - mu): one product of all whitening matrices with X', so rows are
+    read once however many starts and components there are.
+    """
+    xp = array_namespace(tables.X)
+    X = tables.X
+    b, n, d = X.shape
+    runs, c = centres.weights.shape
+    factor = xp.linalg.cholesky(centres.covariances)
+    whiten = _invert_lower(factor)  # B c d d
+    offset = xp.matmul(whiten, centres.means[..., None])  # B c d 1
+    flat = xp.reshape(whiten, (b, (runs // b) * c * d, d))
+    z = xp.matmul(flat, xp.permute_dims(X, (0, 2, 1)))
+    z = xp.reshape(z, (runs, c, d, n)) - offset
+    maha = xp.sum(z * z, axis=2)
+    half_log_det = xp.sum(xp.log(xp.linalg.diagonal(factor)), axis=-1)
+    if tables.is_feature is None:
+        dim = xp.full((runs, 1, 1), float(d), dtype=X.dtype, device=device(X))
+    else:
+        real = xp.sum(xp.astype(tables.is_feature, X.dtype), axis=-1)
+        dim = xp.reshape(
+            xp.broadcast_to(real[:, None], (b, runs // b)),
+            (runs, 1, 1),
+        )
+    log_pi = xp.log(_clip(centres.weights, _TINY, None))
+    gaussian = -0.5 * (maha + dim * math.log(2.0 * math.pi)) - half_log_det[..., None]
+    rho, nu = readout.rho[..., None], readout.nu[..., None]
+    if bool(xp.any(rho > 1e-20)):
+        constant = _log_gamma(0.5 * (nu + dim)) - _log_gamma(0.5 * nu)
+        constant = constant - 0.5 * dim * xp.log(nu * math.pi) - half_log_det[..., None]
+        student = constant - 0.5 * (nu + dim) * xp.log(1.0 + maha / nu)
+        gaussian = gaussian + rho * (student - gaussian)
+    score = readout.temperature[:, None, None] * (
+        gaussian + (readout.strength[:, None] * log_pi)[..., None]
+    )
+    keep = centres.is_component[..., None]
+    return xp.where(keep, score, xp.full_like(score, _ABSENT)), maha
+
+
+def _invert_lower(factor: Array) -> Array:
+    """L^-1 for lower triangular L, batched; `inv` of the array API (no triangular solve there)."""
+    xp = array_namespace(factor)
+    return xp.linalg.inv(factor)
+
+
+def _softmax(score: Array) -> tuple[Array, Array]:
+    """Softmax over the components (axis 1 of "B c n") and its log-sum-exp "B n"."""
+    xp = array_namespace(score)
+    top = xp.max(score, axis=1, keepdims=True)
+    e = xp.exp(score - top)
+    total = xp.sum(e, axis=1, keepdims=True)
+    return e / total, top[:, 0, :] + xp.log(total[:, 0, :])
+
+
+def _robustness(maha: Array, readout: Readout, n_features: Array) -> Array | None:
+    """u = (1 - rho) + rho (nu + d) / (nu + m); None where every rho is 0 (plain EM)."""
+    xp = array_namespace(maha)
+    rho, nu = readout.rho[..., None], readout.nu[..., None]
+    if not bool(xp.any(rho > 1e-20)):
+        return None
+    starts = maha.shape[0] // n_features.shape[0]
+    d = xp.reshape(
+        xp.broadcast_to(n_features[:, None], (n_features.shape[0], starts)), (-1, 1, 1)
+    )
+    return 1.0 + rho * ((nu + d) / (nu + maha) - 1.0)
+
+
+def _log_gamma(x: Array) -> Array:
+    """log Gamma(x), x >= 0.5: Stirling's series after eight steps up (error < 1e-13)."""
+    xp = array_namespace(x)
+    product = x
+    for step in range(1, 8):
+        product = product * (x + float(step))
+    y = x + 8.0
+    series = 1.0 / (12.0 * y) - 1.0 / (360.0 * y**3) + 1.0 / (1260.0 * y**5)
+    series = series - 1.0 / (1680.0 * y**7)
+    return (y - 0.5) * xp.log(y) - y + 0.5 * math.log(2.0 * math.pi) + series - xp.log(product)
+
+
+def _clip(x: Array, low: float | None, high: float | None) -> Array:
+    return array_namespace(x).clip(x, low, high)
+
+
+def _pairs(d: int) -> tuple[list[int], list[int]]:
+    first = [i for i in range(d) for j in range(i, d)]
+    second = [j for i in range(d) for j in range(i, d)]
+    return first, second
+
+
+def _unpack(d: int) -> list[int]:
+    """Where entry (i, j) of a symmetric matrix sits among the packed pairs."""
+    place: dict[tuple[int, int], int] = {}
+    for index, (i, j) in enumerate(zip(*_pairs(d), strict=True)):
+        place[i, j] = place[j, i] = index
+    return [place[i, j] for i in range(d) for j in range(d)]
+
+
+def layer_shapes(n_layers: int, n_hidden: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the weights of a learned network."""
+    n_cov = len(COVARIANCE_TARGETS)
+    return {
+        "W_hidden": (n_layers, N_FEATURES, n_hidden),
+        "b_hidden": (n_layers, n_hidden),
+        "W_cov": (n_layers, n_hidden, n_cov),
+        "b_cov": (n_layers, n_cov),
+        "W_tail": (n_layers, n_hidden, 2),
+        "b_tail": (n_layers, 2),
+        "W_table": (n_layers, n_hidden, 2),
+        "b_table": (n_layers, 2),
+        "log_ridge": (n_layers,),
+    }
+
+
+def as_numpy(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """The same weights as float64 numpy arrays."""
+    import numpy as np
+
+    return {k: np.asarray(v, dtype=np.float64) for k, v in weights.items()}
