@@ -1,0 +1,3 @@
+"""Textbook algorithms, written to be read; the oracles of the tests."""
+
+from __future__ import annotations
