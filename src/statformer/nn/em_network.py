@@ -295,9 +295,11 @@ def _features(
     whole = moments.spread(moments.total_variance, r)[:, None] + ridge
     own_diag = _mean_log(fit.own_diagonal + ridge[..., None], moments, r, d)
     tied_diag = _mean_log((fit.tied_diagonal + ridge)[:, None, :], moments, r, d)
-    own_det = _log_det(_add_ridge(fit.scatter, ridge[..., None], moments, r)) / d
-    tied_det = _log_det(_add_ridge(fit.tied[:, None, :, :], ridge[..., None], moments, r)) / d
-    mass = fit.owned + _TINY
+    # a cluster of fewer points than columns has no determinant; a hundredth of its variance helps
+    own_floor, tied_floor = ridge + 0.01 * own, ridge + 0.01 * tied
+    own_det = _log_det(_add_ridge(fit.scatter, own_floor[..., None], moments, r)) / d
+    tied_det = _log_det(_add_ridge(fit.tied[:, None, :, :], tied_floor[..., None], moments, r)) / d
+    mass = fit.owned + 1e-6
     weighted = r * moments.spread(moments.tables.weight, r)[:, None, :]
     entropy = -xp.sum(weighted * xp.log(r + _TINY), axis=-1) / mass
     if maha is None:
@@ -356,7 +358,8 @@ def _regularise(fit: _Fit, knobs: _Knobs, moments: _Moments) -> Centres:
     """Sigma_k = sum_j c_jk T_jk + ridge I; absent components get the identity."""
     xp = array_namespace(fit.share)
     c = knobs.mix
-    ratio = knobs.own_variance / _clip(knobs.tied_variance, _TINY, None)[:, None]
+    # the floor is far below any ridge: a tied variance of rounding errors must not be divided by
+    ratio = knobs.own_variance / (knobs.tied_variance + 1e-10)[:, None]
     tied_part = c[..., 3] + c[..., 6] * ratio
     full = c[..., 0][..., None, None] * fit.scatter
     full = full + tied_part[..., None, None] * fit.tied[:, None, :, :]
