@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 import torch
@@ -32,10 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
 
     def show(progress: Progress) -> None:
-        recipe_line = progress.event != "step" or progress.step % recipe.log_every == 0
-        if recipe_line:
-            line = {"event": progress.event, "step": progress.step, "n_steps": progress.n_steps}
-            sys.stdout.write(json.dumps(line | dict(progress.values)) + "\n")
+        if progress.event != "step" or progress.step % recipe.log_every == 0:
+            sys.stdout.write(progress.to_json() + "\n")
             sys.stdout.flush()
 
     try:

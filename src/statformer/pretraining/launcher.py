@@ -30,9 +30,12 @@ class Launcher:
     def start(cls, device: str | torch.device) -> Launcher:
         """Join the other processes, if the environment says that there are any.
 
-        Raises ValueError when `device` is CUDA and there is none.
+        Raises ValueError when there is no such device.
         """
-        wanted = torch.device(device)
+        try:
+            wanted = torch.device(device)
+        except RuntimeError as error:
+            raise ValueError(f"device {device!r} is unknown; pass 'cpu' or 'cuda'") from error
         if wanted.type == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"device {str(device)!r}: this torch sees no GPU; pass device='cpu'")
         if int(os.environ.get("WORLD_SIZE", "1")) <= 1:

@@ -9,7 +9,16 @@ from typing import Any
 
 from statformer.pretraining.checkpoint import write_atomically
 
-__all__ = ["RunLog"]
+__all__ = ["RunLog", "json_line"]
+
+
+def json_line(event: str, step: int, **values: Any) -> str:
+    """{"event": event, "step": step, ...} on one line; what is not finite becomes null."""
+    finite = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
+    }
+    return json.dumps({"event": event, "step": step, **finite}, allow_nan=False)
 
 
 class RunLog:
@@ -20,11 +29,7 @@ class RunLog:
 
     def write(self, event: str, step: int, **values: Any) -> None:
         """Append one line; it has left this process when the call returns."""
-        finite = {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in values.items()
-        }  # JSON has no NaN
-        line = json.dumps({"event": event, "step": step, **finite}, allow_nan=False)
+        line = json_line(event, step, **values)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 

@@ -31,7 +31,7 @@ from statformer.pretraining.checkpoint import (
     save_checkpoint,
 )
 from statformer.pretraining.launcher import Launcher
-from statformer.pretraining.log import RunLog
+from statformer.pretraining.log import RunLog, json_line
 from statformer.pretraining.recipe import Recipe
 from statformer.tasks.stream import TaskStream
 
@@ -50,6 +50,10 @@ class Progress:
     step: int
     n_steps: int
     values: Mapping[str, float]
+
+    def to_json(self) -> str:
+        """One line of JSON, for those who read a run through a pipe."""
+        return json_line(self.event, self.step, n_steps=self.n_steps, **self.values)
 
 
 @dataclass(frozen=True)
@@ -181,7 +185,7 @@ def pretrain(
 
 def _built(recipe: Recipe, launcher: Launcher, seed: int) -> _Run:
     with torch.random.fork_rng(devices=[]):  # torch's own initialisers know no other generator
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         module = recipe.build(seed)
     module = module.to(launcher.device)
     averaged = None if recipe.ema_decay is None else copy.deepcopy(module)
@@ -218,12 +222,7 @@ def _resumed(recipe: Recipe, launcher: Launcher, out_dir: Path, seed: int | None
     checkpoint = load_checkpoint(out_dir / "checkpoints")
     values = checkpoint.values
     expected = _identity(recipe) | ({} if seed is None else {"seed": seed})
-    for name, value in expected.items():
-        if values.get(name) != value:
-            raise CheckpointError(
-                f"the checkpoint in {out_dir} has {name} {values.get(name)!r}, this run "
-                f"{value!r}; resume with what began the run, or choose another folder"
-            )
+    _refuse_foreign(values, expected, out_dir)
     run = _built(recipe, launcher, values["seed"])
     _load_module(run.module, checkpoint.part("module"), out_dir)
     if run.averaged is not None:
@@ -235,6 +234,25 @@ def _resumed(recipe: Recipe, launcher: Launcher, out_dir: Path, seed: int | None
     run.window, run.n_window = values["window"], values["n_window"]
     run.evaluated_at, run.evaluation = values["evaluated_at"], values["evaluation"]
     return run
+
+
+def _refuse_foreign(values: Mapping[str, Any], expected: Mapping[str, Any], out_dir: Path) -> None:
+    """Raise CheckpointError for the first entry of `expected` that the checkpoint contradicts."""
+    for name, value in expected.items():
+        saved = values.get(name)
+        if saved == value:
+            continue
+        if isinstance(saved, dict) and isinstance(value, dict):
+            keys = [
+                key
+                for key in sorted(saved.keys() | value.keys())
+                if saved.get(key) != value.get(key)
+            ]
+            saved, value = ({key: entry.get(key) for key in keys} for entry in (saved, value))
+        raise CheckpointError(
+            f"the checkpoint in {out_dir} has {name} {saved!r}, this run {value!r}; "
+            "resume with what began the run, or choose another folder"
+        )
 
 
 def _load_module(module: nn.Module, tensors: Mapping[str, Tensor], out_dir: Path) -> None:
