@@ -22,7 +22,7 @@ class Points(NamedTuple):
 
 @dataclass(frozen=True)
 class ToyRecipe(Recipe):
-    """Regress y = <w, x> with w drawn anew per task: the network sees w beside x."""
+    """Regress y = sum of sin(w) + x on w and x, drawn anew per task."""
 
     name: str = "toy"
     batch_size: int = 16
@@ -43,7 +43,7 @@ class ToyRecipe(Recipe):
 
     def sample(self, stream: TaskStream) -> Points:
         w, x = stream.normal(self.width), stream.normal(self.width)
-        return Points(torch.cat((w, x), 1), (w * x).sum(1), stream.step)
+        return Points(torch.cat((w, x), 1), (w.sin() + x).sum(1), stream.step)
 
     def loss(
         self, module: nn.Module, batch: Points, progress: float

@@ -238,8 +238,8 @@ def _resumed(recipe: Recipe, launcher: Launcher, out_dir: Path, seed: int | None
 
 def _refuse_foreign(values: Mapping[str, Any], expected: Mapping[str, Any], out_dir: Path) -> None:
     """Raise CheckpointError for the first entry of `expected` that the checkpoint contradicts."""
-    for name, value in expected.items():
-        saved = values.get(name)
+    for name, wanted in expected.items():
+        saved, value = values.get(name), wanted
         if saved == value:
             continue
         if isinstance(saved, dict) and isinstance(value, dict):
