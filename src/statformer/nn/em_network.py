@@ -94,7 +94,7 @@ class EMNetwork:
         if isinstance(start, Centres):
             keep = start.is_component
             readout = _plain_readout(start)
-            score, maha = _scores(moments.tables, start, readout)
+            score, maha = _scores(moments.tables, start, readout, moments)
             r, evidence = _softmax(score)
             u = None
         else:
@@ -110,7 +110,7 @@ class EMNetwork:
             knobs = _Knobs(w, fitted, moments, r, maha, u)
             centres = _regularise(fitted, knobs, moments)
             readout = knobs.readout(centres)
-            score, maha = _scores(moments.tables, centres, readout)
+            score, maha = _scores(moments.tables, centres, readout, moments)
             r, evidence = _softmax(score)
             u = _robustness(maha, readout, moments.d_run)
             if record == "last":
@@ -178,6 +178,11 @@ class _Moments:
         self.first = xp.asarray(first, device=where)
         self.second = xp.asarray(second, device=where)
         self.packed = xp.asarray(_unpack(d), device=where)
+        self.twice = xp.where(
+            self.first == self.second,
+            xp.asarray(1.0, dtype=X.dtype, device=where),
+            xp.asarray(2.0, dtype=X.dtype, device=where),
+        )
         ones = xp.ones((b, n, 1), dtype=X.dtype, device=where)
         pairs = xp.take(X, self.first, axis=2) * xp.take(X, self.second, axis=2)
         self.phi = xp.concat([ones, X, pairs], axis=2)
@@ -199,6 +204,25 @@ class _Moments:
         w = self.spread(self.tables.weight, per_point)
         total = self.spread(self.total, per_point)
         return self.xp.sum(w * per_point, axis=-1) / total
+
+    def distances(self, whiten: Array, means: Array) -> Array:
+        """|W_k (x_i - mu_k)|^2 "B c n" as theta_k' phi_i: the E attention's query-key product.
+
+        theta = (m' P m, -2 P m, P_jj and 2 P_jj') with P = W' W and m = mu - origin.
+        """
+        xp, d = self.xp, self.d
+        runs, c = means.shape[:2]
+        P = xp.matmul(xp.permute_dims(whiten, (0, 1, 3, 2)), whiten)
+        m = means - self.spread(self.origin, means)[:, None, :]
+        if self.keep_feature is not None:
+            m = m * self.spread(self.keep_feature, means)[:, None, :]
+        wide = xp.matmul(P, m[..., None])[..., 0]
+        offset = xp.sum(m * wide, axis=-1, keepdims=True)
+        pairs = xp.take(xp.reshape(P, (runs, c, d * d)), self.first * d + self.second, axis=2)
+        theta = xp.concat([offset, -2.0 * wide, pairs * self.twice], axis=2)
+        flat = xp.reshape(theta, (self.b, (runs // self.b) * c, theta.shape[2]))
+        maha = xp.matmul(flat, xp.permute_dims(self.phi, (0, 2, 1)))
+        return _clip(xp.reshape(maha, (runs, c, self.n)), 0.0, None)
 
     def fit(self, r: Array, u: Array | None, keep: Array) -> _Fit:
         xp, d = self.xp, self.d
@@ -384,51 +408,47 @@ def _regularise(fit: _Fit, knobs: _Knobs, moments: _Moments) -> Centres:
     )
 
 
-def _scores(tables: Tables, centres: Centres, readout: Readout) -> tuple[Array, Array]:
-    """E attention before the softmax: score "B c n" and Mahalanobis distances "B c n".
+def _scores(
+    tables: Tables, centres: Centres, readout: Readout, moments: _Moments | None = None
+) -> tuple[Array, Array]:
+    """E attention before the softmax: score "B c n" and squared Mahalanobis distances "B c n".
 
-    Sigma_k = L L', z = L^-1 (x - mu): one product of all whitening matrices with X', so rows are
-    read once however many starts and components there are.
+    With Sigma_k = L L' and W = L^-1, the distance is |W (x - mu)|^2. Inside the network the same
+    number comes from `moments.distances`, one product with the features that the M attention
+    already holds; rows alone take the longer and more exact way.
     """
     xp = array_namespace(tables.X)
-    X = tables.X
-    b, n, d = X.shape
+    b, n, d = tables.X.shape
     runs, c = centres.weights.shape
     factor = xp.linalg.cholesky(centres.covariances)
-    whiten = _invert_lower(factor)  # B c d d
-    offset = xp.matmul(whiten, centres.means[..., None])  # B c d 1
-    flat = xp.reshape(whiten, (b, (runs // b) * c * d, d))
-    z = xp.matmul(flat, xp.permute_dims(X, (0, 2, 1)))
-    z = xp.reshape(z, (runs, c, d, n)) - offset
-    maha = xp.sum(z * z, axis=2)
-    half_log_det = xp.sum(xp.log(xp.linalg.diagonal(factor)), axis=-1)
-    if tables.is_feature is None:
-        dim = xp.full((runs, 1, 1), float(d), dtype=X.dtype, device=device(X))
+    whiten = xp.linalg.inv(factor)  # B c d d; the array API has no triangular solve
+    if moments is not None:
+        maha = moments.distances(whiten, centres.means)
     else:
-        real = xp.sum(xp.astype(tables.is_feature, X.dtype), axis=-1)
-        dim = xp.reshape(
-            xp.broadcast_to(real[:, None], (b, runs // b)),
-            (runs, 1, 1),
-        )
-    log_pi = xp.log(_clip(centres.weights, _TINY, None))
-    gaussian = -0.5 * (maha + dim * math.log(2.0 * math.pi)) - half_log_det[..., None]
+        offset = xp.matmul(whiten, centres.means[..., None])  # B c d 1
+        flat = xp.reshape(whiten, (b, (runs // b) * c * d, d))
+        z = xp.matmul(flat, xp.permute_dims(tables.X, (0, 2, 1)))
+        z = xp.reshape(z, (runs, c, d, n)) - offset
+        maha = xp.sum(z * z, axis=2)
+    half_log_det = xp.sum(xp.log(xp.linalg.diagonal(factor)), axis=-1)[..., None]
+    if tables.is_feature is None:
+        dim = xp.full((runs, 1, 1), float(d), dtype=maha.dtype, device=device(maha))
+    else:
+        real = xp.sum(xp.astype(tables.is_feature, maha.dtype), axis=-1)
+        dim = xp.reshape(xp.broadcast_to(real[:, None], (b, runs // b)), (runs, 1, 1))
+    log_pi = xp.log(_clip(centres.weights, _TINY, None))[..., None]
+    density = -0.5 * maha - (half_log_det + 0.5 * dim * math.log(2.0 * math.pi))
     rho, nu = readout.rho[..., None], readout.nu[..., None]
     if bool(xp.any(rho > 1e-20)):
         constant = _log_gamma(0.5 * (nu + dim)) - _log_gamma(0.5 * nu)
-        constant = constant - 0.5 * dim * xp.log(nu * math.pi) - half_log_det[..., None]
-        student = constant - 0.5 * (nu + dim) * xp.log(1.0 + maha / nu)
-        gaussian = gaussian + rho * (student - gaussian)
+        constant = constant - 0.5 * dim * xp.log(nu * math.pi) - half_log_det
+        student = constant - (0.5 * (nu + dim)) * xp.log(1.0 + maha / nu)
+        density = density + rho * (student - density)
     score = readout.temperature[:, None, None] * (
-        gaussian + (readout.strength[:, None] * log_pi)[..., None]
+        density + readout.strength[:, None, None] * log_pi
     )
     keep = centres.is_component[..., None]
     return xp.where(keep, score, xp.full_like(score, _ABSENT)), maha
-
-
-def _invert_lower(factor: Array) -> Array:
-    """L^-1 for lower triangular L, batched; `inv` of the array API (no triangular solve there)."""
-    xp = array_namespace(factor)
-    return xp.linalg.inv(factor)
 
 
 def _softmax(score: Array) -> tuple[Array, Array]:
