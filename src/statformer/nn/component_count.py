@@ -34,10 +34,13 @@ def run_features(tables: Tables, trace: Trace) -> tuple[Array, Array]:
     """
     r, centres, readout = trace.responsibilities[-1], trace.centres[-1], trace.readouts[-1]
     xp = array_namespace(r)
-    runs, _, d = centres.means.shape
+    runs, _, width = centres.means.shape
     starts = runs // tables.X.shape[0]
     w = _as_runs(tables.weight, starts)
     n = xp.sum(w, axis=-1)
+    d = xp.full_like(n, float(width))
+    if tables.is_feature is not None:  # padded columns do not count
+        d = _as_runs(xp.sum(xp.astype(tables.is_feature, r.dtype), axis=-1), starts)
     density = xp.sum(w * log_density(tables, centres), axis=-1) / n
     keep = xp.astype(centres.is_component, r.dtype)
     K = xp.sum(keep, axis=-1)
@@ -49,7 +52,7 @@ def run_features(tables: Tables, trace: Trace) -> tuple[Array, Array]:
     held = xp.sum(w[:, :, None] * xp.astype(r >= top, r.dtype), axis=1) / n[:, None]
     occupied = xp.sum(xp.where(held > 0, keep, xp.zeros_like(keep)), axis=-1) / K
     factor = xp.linalg.cholesky(centres.covariances)
-    log_det = 2.0 * xp.sum(xp.log(xp.linalg.diagonal(factor)), axis=-1) / d  # B c
+    log_det = 2.0 * xp.sum(xp.log(xp.linalg.diagonal(factor)), axis=-1) / d[:, None]
     mean_det = xp.sum(pi * log_det, axis=-1)
     spread_det = xp.sqrt(xp.sum(pi * (log_det - mean_det[:, None]) ** 2, axis=-1) + 1e-12)
     tied = xp.sum(pi[:, :, None, None] * centres.covariances, axis=1)
@@ -77,7 +80,7 @@ def run_features(tables: Tables, trace: Trace) -> tuple[Array, Array]:
         xp.log(readout.temperature),
         xp.log(readout.strength),
         xp.log(n) / 2.0,
-        xp.log(xp.full_like(n, float(d))) / 2.0,
+        xp.log(d) / 2.0,
         xp.log(n / d) / 2.0,
         xp.log(K / n * d) / 2.0,
         K / 10.0,
