@@ -1,0 +1,16 @@
+"""The scikit-learn boundary: tables in, clusterings out."""
+
+from __future__ import annotations
+
+from statformer.estimators.base import EmptyClusterWarning, MissingValuesWarning
+from statformer.estimators.io import load
+from statformer.estimators.mixture import AttentionMixture
+from statformer.estimators.tables import cluster_tables
+
+__all__ = [
+    "AttentionMixture",
+    "EmptyClusterWarning",
+    "MissingValuesWarning",
+    "cluster_tables",
+    "load",
+]

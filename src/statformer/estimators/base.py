@@ -1,0 +1,105 @@
+"""What every estimator needs to agree on: which network, which random numbers, which warnings."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from sklearn.utils import check_random_state
+
+from statformer.weights import load_weights
+
+CONSTRUCTED = "constructed"
+
+
+class EmptyClusterWarning(UserWarning):
+    """A component owned no row at the end and was removed."""
+
+
+class MissingValuesWarning(UserWarning):
+    """Missing cells were filled."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights of the clusterer: `em` of the layers, `count` of P(K | X). Empty when constructed."""
+
+    name: str
+    em: Mapping[str, Float[np.ndarray, "..."]] = field(default_factory=dict)
+    count: Mapping[str, Float[np.ndarray, "..."]] = field(default_factory=dict)
+    sha256: str = CONSTRUCTED
+
+    @property
+    def is_constructed(self) -> bool:
+        """True for textbook EM, False for learned layers."""
+        return not self.em
+
+
+def resolve_weights(weights: Any) -> Checkpoint:
+    """The network that `weights` names: "pretrained", "constructed", a name or a path.
+
+    Raises TypeError, FileNotFoundError or WeightsError (see `load_weights`).
+    """
+    if not isinstance(weights, (str, Path)):
+        raise TypeError(
+            f"weights={weights!r} should be 'pretrained', 'constructed' or the path of a "
+            ".safetensors file"
+        )
+    if weights == CONSTRUCTED:
+        return Checkpoint(CONSTRUCTED)
+    arrays, card = load_weights(weights)
+    parts = {
+        prefix: {k.removeprefix(f"{prefix}."): v for k, v in arrays.items() if k.startswith(prefix)}
+        for prefix in ("em", "count")
+    }
+    return Checkpoint(str(weights), parts["em"], parts["count"], card["sha256"])
+
+
+def as_generator(random_state: Any) -> np.random.Generator:
+    """A numpy Generator: from an int, a RandomState, a Generator (used as it is) or None.
+
+    None draws from numpy's global RandomState, as scikit-learn does.
+    """
+    if isinstance(random_state, np.random.Generator):
+        return random_state
+    if isinstance(random_state, numbers.Integral):
+        return np.random.default_rng(int(random_state))
+    seed = check_random_state(random_state).randint(2**31, size=4)
+    return np.random.default_rng([int(part) for part in seed])
+
+
+def check_count(name: str, value: Any, least: int = 1) -> int:
+    """`value` as an int >= `least`; TypeError or ValueError names the argument and the remedy."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}={value!r} should be a whole number of at least {least}")
+    if value < least:
+        raise ValueError(f"{name}={value!r} should be at least {least}")
+    return int(value)
+
+
+def check_weights_of_rows(sample_weight: Any, n: int) -> Float[np.ndarray, " n"]:
+    """Weights of the rows as float64; ones for None.
+
+    Raises ValueError where they are not n finite numbers >= 0, or all 0.
+    """
+    if sample_weight is None:
+        return np.ones(n)
+    if isinstance(sample_weight, numbers.Number):
+        sample_weight = np.full(n, sample_weight)
+    weight = np.asarray(sample_weight, dtype=np.float64)
+    if weight.ndim != 1:
+        raise ValueError(f"Sample weights must be 1D array or scalar, got {weight.ndim} dimensions")
+    if weight.shape != (n,):
+        raise ValueError(f"sample_weight.shape == {weight.shape}, expected {(n,)}!")
+    if not np.isfinite(weight).all() or (weight < 0).any():
+        raise ValueError("sample_weight should hold finite numbers of at least 0")
+    if not weight.sum() > 0:
+        raise ValueError("sample_weight is zero for every row; at least one must count")
+    if not np.isfinite(weight.sum()):
+        raise ValueError("sample_weight sums to infinity; divide it by a constant")
+    return weight

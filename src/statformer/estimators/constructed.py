@@ -1,0 +1,214 @@
+"""Cluster with textbook EM as a network (B'): nothing learned, nothing to tune.
+
+Lloyd-converged starts, every covariance type and three ridges, all in one batch (habits along the
+batch axis). Within a ridge the type and the start are chosen by BIC; among the ridges the
+clustering that agrees most with the other two. K unknown: P(K | X) from BIC weights, exp(-BIC / 2)
+of the best type, at the middle ridge.
+
+Axes: b tables, h habits, s starts, k candidate numbers of components, n points, p features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from statformer.batch import Centres, Tables
+from statformer.constructions.em_network import COVARIANCE_TYPES, stack_habits
+from statformer.estimators.devices import Backend
+from statformer.estimators.problems import (
+    Habit,
+    Problem,
+    Solution,
+    buckets,
+    certain,
+    log_softmax,
+    n_parameters,
+    places,
+    solution,
+)
+from statformer.estimators.starts import (
+    Candidates,
+    NetworkOf,
+    assign,
+    draw_uniforms,
+    pad_tables,
+    pad_uniforms,
+    run,
+    seed,
+)
+from statformer.nn.em_network import EMNetwork, respond
+
+RIDGES = (1e-4, 1e-2, 5e-2)
+SWEEP_STARTS = 2
+LLOYD_STEPS = 50
+N_LOOPS = 100
+SWEEP_LOOPS = 30
+TOLERANCE = 1e-5  # nats per row and iteration
+
+
+def solve(
+    problems: Sequence[Problem],
+    n_init: int,
+    max_components: int,
+    on: Backend,
+    ridges: Sequence[float] = RIDGES,
+) -> list[Solution]:
+    """Answer all problems; each draws from its own generator, so batching changes nothing."""
+    log_proba = [
+        certain(p.n_components, max_components) if p.n_components else np.empty(0) for p in problems
+    ]
+    unknown = [i for i, p in enumerate(problems) if p.n_components is None]
+    if unknown:
+        found = count_components([problems[i] for i in unknown], max_components, on)
+        for i, row in zip(unknown, found, strict=True):
+            log_proba[i] = row
+    counts = [int(row.argmax()) + 1 for row in log_proba]
+    uniforms = [draw_uniforms(p.rng, n_init, k) for p, k in zip(problems, counts, strict=True)]
+    habits = [Habit(kind, ridge) for ridge in ridges for kind in COVARIANCE_TYPES]
+    answers: dict[int, Solution] = {}
+    for group in buckets(counts):
+        members = places(counts, group)
+        chosen = [problems[i] for i in members]
+        tables = pad_tables([p.X for p in chosen], [p.weight for p in chosen])
+        draws = pad_uniforms([uniforms[i] for i in members])
+        K = np.repeat(np.array([[counts[i]] for i in members]), n_init, axis=1)
+        labels = assign(tables, seed(tables, draws, on), K, LLOYD_STEPS, on)
+        candidates = _run_habits(habits, tables, labels, max(group), N_LOOPS, on)
+        score = _bic(candidates, habits, chosen)  # b h s
+        for row, i in enumerate(members):
+            h, s = _choose(score[row], candidates, row, habits, problems[i])
+            answers[i] = solution(
+                candidates,
+                (row * len(habits) + h) * n_init + s,
+                problems[i],
+                counts[i],
+                log_proba[i],
+                labels[row, s],
+                habits[h],
+            )
+    return [answers[i] for i in range(len(problems))]
+
+
+def count_components(
+    problems: Sequence[Problem], max_components: int, on: Backend
+) -> Float[np.ndarray, "b j"]:
+    """log P(K = j + 1) of each table from BIC weights."""
+    largest = np.array([p.largest(max_components) for p in problems])
+    draws = [
+        draw_uniforms(p.rng, SWEEP_STARTS, int(k)) for p, k in zip(problems, largest, strict=True)
+    ]
+    tables = pad_tables([p.X for p in problems], [p.weight for p in problems])
+    means = seed(tables, pad_uniforms(draws), on)
+    habits = [Habit(kind, RIDGES[1]) for kind in COVARIANCE_TYPES]
+    b, s = means.shape[:2]
+    log_proba = np.full((b, max_components), -np.inf)
+    for group in buckets(range(1, int(largest.max()) + 1)):
+        K = np.minimum(np.array(group), largest[:, None])
+        K = np.broadcast_to(K[:, None, :], (b, s, len(group))).reshape(b, -1)
+        starts = np.repeat(means[:, :, : group[-1]], len(group), axis=1)
+        labels = assign(tables, starts, K, LLOYD_STEPS, on)
+        candidates = _run_habits(habits, tables, labels, group[-1], SWEEP_LOOPS, on)
+        score = _bic(candidates, habits, problems).reshape(b, len(habits), s, len(group))
+        log_proba[:, np.array(group) - 1] = -0.5 * score.min(axis=(1, 2))
+    log_proba[np.arange(max_components) >= largest[:, None]] = -np.inf
+    return log_softmax(log_proba)
+
+
+def network_of_habit(habit: Habit) -> EMNetwork:
+    """The EM that a solution was found with, for its trace."""
+    return stack_habits([(habit.covariance_type, habit.ridge)], 1, 1, n_loops=N_LOOPS)
+
+
+def _run_habits(
+    habits: Sequence[Habit],
+    tables: Tables,
+    labels: Int[np.ndarray, "b s n"],
+    n_components: int,
+    n_loops: int,
+    on: Backend,
+) -> Candidates:
+    """Every start under every habit: runs are ordered (table, habit, start)."""
+    b, s, n = labels.shape
+    single = stack_habits([(h.covariance_type, h.ridge) for h in habits], 1, 1).weights
+    habit_of = np.repeat(np.arange(len(habits)), s)
+    repeated = np.broadcast_to(labels[:, None], (b, len(habits), s, n)).reshape(b, -1, n)
+
+    def network_of(n_tables: int, runs: slice) -> EMNetwork:
+        index = np.tile(habit_of[runs], n_tables)
+        return EMNetwork({k: v[:, index] for k, v in single.items()}, n_loops=n_loops)
+
+    network: NetworkOf = network_of
+    return run(network, tables, repeated, n_components, on, tol=TOLERANCE)
+
+
+def _bic(
+    candidates: Candidates, habits: Sequence[Habit], problems: Sequence[Problem]
+) -> Float[np.ndarray, "b h s"]:
+    """-2 log likelihood + (number of parameters of the type) log n, per table, habit and start."""
+    b = len(problems)
+    likelihood = candidates.log_likelihood.reshape(b, len(habits), -1)
+    K = candidates.centres.is_component.sum(axis=-1).reshape(likelihood.shape)
+    cost = np.empty(likelihood.shape)
+    for row, problem in enumerate(problems):
+        p, log_n = problem.X.shape[1], np.log(problem.weight.sum())
+        for h, habit in enumerate(habits):
+            cost[row, h] = log_n * n_parameters(habit.covariance_type, K[row, h], p)
+    return cost - 2.0 * likelihood
+
+
+def _choose(
+    score: Float[np.ndarray, "h s"],
+    candidates: Candidates,
+    row: int,
+    habits: Sequence[Habit],
+    problem: Problem,
+) -> tuple[int, int]:
+    """The best habit and start of each ridge by BIC, then the ridge that agrees most."""
+    n_habits, n_starts = score.shape
+    finalists = []
+    for ridge in sorted({habit.ridge for habit in habits}):
+        mine = [h for h, habit in enumerate(habits) if habit.ridge == ridge]
+        h, s = np.unravel_index(score[mine].argmin(), (len(mine), n_starts))
+        finalists.append((mine[int(h)], int(s)))
+    if len(finalists) == 1:
+        return finalists[0]
+    runs = [(row * n_habits + h) * n_starts + s for h, s in finalists]
+    p = problem.X.shape[1]
+    table = Tables(problem.X[None], problem.weight[None])
+    labels = []
+    for at in runs:
+        c = candidates.centres[at : at + 1]
+        own = Centres(c.weights, c.means[..., :p], c.covariances[..., :p, :p], c.is_component)
+        labels.append(respond(table, own, candidates.readout[at : at + 1])[0].argmax(axis=-1))
+    return finalists[most_agreeing(labels, problem.weight)]
+
+
+def most_agreeing(labels: Sequence[Int[np.ndarray, " n"]], weight: Float[np.ndarray, " n"]) -> int:
+    """The clustering with the highest mean adjusted Rand index to the others, rows weighted."""
+    agreement = np.zeros(len(labels))
+    for i, first in enumerate(labels):
+        for j in range(i):
+            both = adjusted_rand(first, labels[j], weight)
+            agreement[i] += both
+            agreement[j] += both
+    return int(agreement.argmax())
+
+
+def adjusted_rand(
+    first: Int[np.ndarray, " n"], second: Int[np.ndarray, " n"], weight: Float[np.ndarray, " n"]
+) -> float:
+    """Adjusted Rand index (Hubert and Arabie 1985), each row counted `weight` times."""
+    table = np.zeros((int(first.max()) + 1, int(second.max()) + 1))
+    np.add.at(table, (first, second), weight)
+
+    def pairs(counts: np.ndarray) -> float:
+        return float((counts * (counts - 1.0)).sum() / 2.0)
+
+    together, rows, columns = pairs(table), pairs(table.sum(axis=1)), pairs(table.sum(axis=0))
+    total = pairs(table.sum())
+    expected = rows * columns / total if total > 0 else 0.0
+    most = 0.5 * (rows + columns)
+    return 1.0 if most == expected else (together - expected) / (most - expected)

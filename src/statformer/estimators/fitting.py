@@ -1,0 +1,168 @@
+"""The three steps of a fit: prepare a table, solve many at once, finish each model.
+
+`fit` does this for one table, `cluster_tables` for many; a table's random numbers come from its own
+generator, in the same order either way. Axes: n rows, c components.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from sklearn.utils.validation import validate_data
+
+from statformer.batch import Tables
+from statformer.estimators import constructed, pretrained
+from statformer.estimators.base import (
+    Checkpoint,
+    EmptyClusterWarning,
+    MissingValuesWarning,
+    as_generator,
+    check_count,
+    check_weights_of_rows,
+)
+from statformer.estimators.context import (
+    Rows,
+    Standardizer,
+    canonical_rows,
+    draw_rows,
+    learn_standardizer,
+)
+from statformer.estimators.density import FrozenMixture
+from statformer.estimators.devices import Backend
+from statformer.estimators.problems import Habit, Problem, Solution
+from statformer.estimators.starts import one_hot
+from statformer.estimators.table import check_table, learn_table, table_names
+from statformer.nn.em_network import EMNetwork
+
+if TYPE_CHECKING:
+    from statformer.estimators.mixture import AttentionMixture
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checked table: what the caller gave, what the network will read."""
+
+    X: Any
+    weight: Float[np.ndarray, " n"]
+    rows: Rows
+    standardizer: Standardizer
+    problem: Problem
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What `trace_` needs to run the winning start again."""
+
+    rows: Rows
+    standardizer: Standardizer
+    start: Int[np.ndarray, " n"]
+    n_components: int
+    order: Int[np.ndarray, " c"]
+    habit: Habit | None
+
+
+def prepare(model: AttentionMixture, X: Any, sample_weight: Any) -> Prepared:
+    """Check arguments and table; encode, merge, draw the context, standardise.
+
+    Sets what scikit-learn sets while it checks (`n_features_in_`, `feature_names_in_`) and the
+    encoder of the model.
+    """
+    K = model.n_components
+    K = None if K is None else check_count("n_components", K)
+    max_context = check_count("max_context", model.max_context)
+    max_features = check_count("max_features", model.max_features)
+    check_count("n_init", model.n_init)
+    check_count("max_components", model.max_components)
+    X = check_table(X, model)
+    validate_data(model, X, skip_check_array=True)
+    weight = check_weights_of_rows(sample_weight, X.shape[0])
+    model._encoder = learn_table(X, weight, model.categorical_features, table_names(X))
+    matrix, filled = model._encoder.encode(X)
+    if filled.n_cells:
+        warnings.warn(filled.message(), MissingValuesWarning, stacklevel=4)
+    rng = as_generator(model.random_state)
+    rows = draw_rows(canonical_rows(matrix, weight), max_context, rng)
+    if K is not None and len(rows.X) < K:
+        raise ValueError(
+            f"n_components={K} needs at least as many distinct rows; the table has {len(rows.X)} "
+            f"(n_samples={X.shape[0]}), so ask for {len(rows.X)} or fewer"
+        )
+    standardizer = learn_standardizer(rows, max_features)
+    return Prepared(
+        X, weight, rows, standardizer, Problem(standardizer(rows.X), rows.weight, rng, K)
+    )
+
+
+def solve(
+    problems: Sequence[Problem],
+    checkpoint: Checkpoint,
+    n_init: int,
+    max_components: int,
+    on: Backend,
+) -> list[Solution]:
+    """The winning run of every problem."""
+    if checkpoint.is_constructed:
+        return constructed.solve(problems, n_init, max_components, on)
+    return pretrained.solve(problems, checkpoint, n_init, max_components, on)
+
+
+def finish(model: AttentionMixture, prepared: Prepared, found: Solution, on: Backend) -> None:
+    """Number the components by size over all rows, drop the empty ones, set the attributes."""
+    kind = "full" if found.habit is None else found.habit.covariance_type
+    mixture = FrozenMixture(prepared.standardizer, found.centres, found.readout, kind)
+    context = mixture.responsibilities(prepared.rows.X, on).argmax(axis=1)
+    order = np.argsort(
+        -np.bincount(context, prepared.rows.weight, minlength=mixture.n_components), kind="stable"
+    )
+    mixture = mixture.reordered(order)
+    model.n_components_proba_ = np.exp(found.log_proba)
+    model._adopt(mixture)
+    labels = model._labels(prepared.X)
+    while True:
+        counts = np.bincount(labels, prepared.weight, minlength=mixture.n_components)
+        again = np.argsort(-counts, kind="stable")
+        again = again[counts[again] > 0]
+        if np.array_equal(again, np.arange(mixture.n_components)):
+            break
+        order, mixture = order[again], mixture.reordered(again)
+        model._adopt(mixture)
+        labels = model._labels(prepared.X)
+    model.labels_ = labels
+    model._origin = Origin(
+        prepared.rows,
+        prepared.standardizer,
+        found.start,
+        found.n_components,
+        found.kept[order],
+        found.habit,
+    )
+    model.context_ = prepared.rows.indices
+    if mixture.n_components < found.n_components:
+        warnings.warn(
+            f"{found.n_components - mixture.n_components} of {found.n_components} clusters own no "
+            f"row and were removed; n_components_ is {mixture.n_components}",
+            EmptyClusterWarning,
+            stacklevel=4,
+        )
+
+
+def replay(origin: Origin, checkpoint: Checkpoint, on: Backend) -> Float[np.ndarray, "l n c"]:
+    """Responsibilities after every layer of the winning run, for the rows `origin.rows.indices`."""
+    rows = origin.rows
+    if origin.habit is None:
+        network, tol = EMNetwork(checkpoint.em), None
+    else:
+        network, tol = constructed.network_of_habit(origin.habit), constructed.TOLERANCE
+    network.weights = on.put_all(network.weights)
+    tables = on.put_record(Tables(origin.standardizer(rows.X)[None], rows.weight[None]))
+    start = on.put(one_hot(origin.start[None], origin.n_components))
+    with on.inference():
+        trace = network(tables, start, tol=tol, record="all")
+        layers = [on.get(r)[0][:, origin.order][rows.place] for r in trace.responsibilities]
+    stacked: Float[np.ndarray, "l n c"] = np.stack(layers)
+    return stacked

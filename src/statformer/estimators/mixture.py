@@ -1,0 +1,276 @@
+"""`AttentionMixture`: cluster a table with a mixture network, behind scikit-learn's contract.
+
+Axes: n rows, m columns of the caller's table, d columns of the encoded matrix, c components,
+l layers.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    DensityMixin,
+    TransformerMixin,
+)
+from sklearn.mixture import GaussianMixture
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from statformer.estimators import fitting
+from statformer.estimators.base import MissingValuesWarning, check_count, resolve_weights
+from statformer.estimators.density import FrozenMixture
+from statformer.estimators.devices import backend
+from statformer.estimators.io import load, save_model
+from statformer.estimators.table import Filled, check_table, chunks
+
+
+class AttentionMixture(
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    ClusterMixin,
+    DensityMixin,
+    BaseEstimator,
+):
+    """Gaussian mixture clustering by a network: EM unrolled as attention layers.
+
+    Centre tokens (pi_k, mu_k, Sigma_k) attend to the rows, a small network regularises the
+    covariances, the rows attend to the centres (`nn.em_network`). Ten starts run as one batch; the
+    start with the highest density
+
+        log p(x) = log sum_k pi_k N(x; mu_k, Sigma_k)
+
+    over the context wins. Then the centres are frozen, and each row is read alone.
+
+    There are two read-outs. `score_samples`, `score`, `bic`, `aic` and the choice among starts
+    use the density above, and `to_sklearn()` has the same. `predict`, `predict_proba` and
+    `transform` are the network's last E layer, softmax_k of temperature [(1 - rho_k) log N +
+    rho_k log t_nu + strength log pi_k] with learned numbers; with weights="constructed" it is
+    the posterior of the density, with learned weights it is better calibrated off Gaussian shapes.
+
+    Parameters
+    ----------
+    n_components : int or None
+        K. None: found from the table, see `n_components_proba_`.
+    weights : "pretrained", "constructed" or path
+        Learned layers that ship with the package; textbook EM over all covariance types and three
+        ridges (see `estimators.constructed`); or a checkpoint file of `statformer pretrain`.
+    n_init : int
+        Starts (greedy k-means++ refined by Lloyd steps), run as one batch.
+    max_components : int
+        Largest K that is considered when n_components is None.
+    max_context : int
+        Above this many rows the layers read a random sample of this size, drawn in proportion to
+        the weights; all rows are then labelled.
+    max_features : int
+        Above this many columns the layers read principal directions; the rest of the variance is
+        kept as one number.
+    categorical_features : "auto", None, list of names or places, or mask
+        Columns to encode one-hot. "auto": those that hold text or categories. Two categories give
+        one column of 0 and 1; beyond 30 categories the rare ones share no column.
+    random_state : int, RandomState, Generator or None
+        Source of the starts, of the context, and of `sample`.
+    device : None, "cpu", "cuda", torch device
+        None and "cpu" run on numpy, anything else on torch (extra `torch`).
+
+    Attributes
+    ----------
+    labels_ : (n,) int; 0 is the largest cluster. Equals `predict(X)`.
+    n_components_ : clusters that own at least one row.
+    n_components_proba_ : (max_components,), entry j = P(K = j + 1); all on K when it was given.
+    weights_ (c,), means_ (c, d), covariances_ (c, d, d) : the mixture in the caller's units.
+    encoded_feature_names_ : names of the d columns of `means_`.
+    trace_ : (l, n_context, c), responsibilities after each layer, computed when asked for.
+    context_ : (n_context,), the rows of X that `trace_` describes.
+
+    Notes
+    -----
+    A row of weight 2 equals two rows; a row of weight 0 is absent. The order of the rows has no
+    influence. Missing numbers are filled with medians, missing categories with the most frequent
+    one, with a warning. Source of the layers: ours, see `docs/` for the ancestors.
+    """
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        weights: str | Path = "pretrained",
+        n_init: int = 10,
+        max_components: int = 20,
+        max_context: int = 4096,
+        max_features: int = 128,
+        categorical_features: Any = "auto",
+        random_state: Any = None,
+        device: Any = None,
+    ) -> None:
+        self.n_components = n_components
+        self.weights = weights
+        self.n_init = n_init
+        self.max_components = max_components
+        self.max_context = max_context
+        self.max_features = max_features
+        self.categorical_features = categorical_features
+        self.random_state = random_state
+        self.device = device
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> AttentionMixture:
+        """Cluster the rows of X.
+
+        Parameters
+        ----------
+        X : array or DataFrame (n, m)
+        y : ignored
+        sample_weight : (n,) or None
+            How often each row counts.
+
+        Raises ValueError where a column holds infinity or no value at all, where n_components
+        exceeds the number of distinct rows, or where an argument is out of range.
+        """
+        checkpoint, on = resolve_weights(self.weights), backend(self.device)
+        prepared = fitting.prepare(self, X, sample_weight)
+        (found,) = fitting.solve(
+            [prepared.problem], checkpoint, self.n_init, self.max_components, on
+        )
+        self.weights_sha256_ = checkpoint.sha256
+        fitting.finish(self, prepared, found, on)
+        return self
+
+    def predict(self, X: Any) -> Int[np.ndarray, " n"]:
+        """Most probable component of each row, by the last E layer."""
+        return self._labels(self._check(X), warn=True)
+
+    def predict_proba(self, X: Any) -> Float[np.ndarray, "n c"]:
+        """Responsibilities of the components for each row, by the last E layer; rows sum to 1."""
+        X, on = self._check(X), backend(self.device)
+        proba = np.empty((X.shape[0], self.n_components_))
+        for rows, matrix in self._encoded(X):
+            proba[rows] = self._mixture.responsibilities(matrix, on)
+        return proba
+
+    def transform(self, X: Any) -> Float[np.ndarray, "n c"]:
+        """The responsibilities, as `predict_proba`."""
+        return self.predict_proba(X)
+
+    def score_samples(self, X: Any) -> Float[np.ndarray, " n"]:
+        """log p(x) of each row in nats, normalised in the caller's units."""
+        X, on = self._check(X), backend(self.device)
+        score = np.empty(X.shape[0])
+        for rows, matrix in self._encoded(X):
+            score[rows] = self._mixture.log_density(matrix, on)
+        return score
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean of `score_samples`."""
+        return float(self.score_samples(X).mean())
+
+    def bic(self, X: Any) -> float:
+        """-2 sum log p(x) + q log n; lower is better.
+
+        q counts weights, means and full covariances. With weights="constructed" it counts the
+        covariance type that was chosen. Learned regularisation ties covariances together by an
+        amount that nobody can count; q is then an upper bound.
+        """
+        score = self.score_samples(X)
+        return float(-2.0 * score.sum() + self._mixture.n_parameters * np.log(len(score)))
+
+    def aic(self, X: Any) -> float:
+        """-2 sum log p(x) + 2 q, q as in `bic`; lower is better."""
+        return float(-2.0 * self.score_samples(X).sum() + 2.0 * self._mixture.n_parameters)
+
+    def sample(self, n_samples: int = 1) -> tuple[Float[np.ndarray, "n d"], Int[np.ndarray, " n"]]:
+        """Draw from the density: rows of the encoded matrix in the caller's units, and labels."""
+        check_is_fitted(self)
+        n_samples = check_count("n_samples", n_samples)
+        state = self.random_state
+        if isinstance(state, np.random.Generator):
+            state = int(state.integers(2**32))
+        return self._mixture.sample(n_samples, check_random_state(state))
+
+    def to_sklearn(self) -> GaussianMixture:
+        """A fitted GaussianMixture with the same density; it reads the encoded matrix."""
+        check_is_fitted(self)
+        return self._mixture.to_sklearn()
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted model (JSON and safetensors in one file); `load` reads it."""
+        check_is_fitted(self)
+        save_model(self, path)
+
+    load = staticmethod(load)
+
+    @property
+    def covariances_(self) -> Float[np.ndarray, "c d d"]:
+        """Covariances in the caller's units, computed when asked for."""
+        return self._fitted("covariances_").covariances()
+
+    @property
+    def encoded_feature_names_(self) -> list[str]:
+        """Names of the columns of `means_`: "column", or "column=category"."""
+        self._fitted("encoded_feature_names_")
+        return list(self._encoder.feature_names)
+
+    @property
+    def trace_(self) -> Float[np.ndarray, "l n c"]:
+        """Responsibilities of the rows `context_` after each layer, computed when asked for.
+
+        Raises AttributeError for a model that was loaded (its rows are not in the file), and
+        where the weight file is no longer the one that was fitted with.
+        """
+        self._fitted("trace_")
+        if not hasattr(self, "_origin"):
+            raise AttributeError("trace_ describes the fitted rows, which a saved model lacks")
+        checkpoint = resolve_weights(self.weights)
+        if checkpoint.sha256 != self.weights_sha256_:
+            raise AttributeError(f"trace_: weights={self.weights!r} changed since fit; fit again")
+        return fitting.replay(self._origin, checkpoint, backend(self.device))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "clusterer"
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        return tags
+
+    def _adopt(self, mixture: FrozenMixture) -> None:
+        """Take a mixture as the fitted one."""
+        self._mixture = mixture
+        self.n_components_ = mixture.n_components
+        self.weights_ = mixture.centres.weights[0].copy()
+        self.means_ = mixture.means()
+        self._n_features_out = mixture.n_components
+
+    def _fitted(self, name: str) -> FrozenMixture:
+        if not hasattr(self, "_mixture"):
+            raise AttributeError(f"{type(self).__name__} has no {name} before fit")
+        return self._mixture
+
+    def _check(self, X: Any) -> Any:
+        check_is_fitted(self)
+        X = check_table(X, self)
+        validate_data(self, X, reset=False, skip_check_array=True)
+        return X
+
+    def _encoded(self, X: Any, warn: bool = True) -> Any:
+        """Chunks of rows and their matrices; one warning at the end for all filled cells."""
+        filled = Filled()
+        for rows, part in chunks(X, self._mixture.n_rows_per_chunk):
+            matrix, here = self._encoder.encode(part)
+            filled = filled + here
+            yield rows, matrix
+        if warn and filled.n_cells:
+            warnings.warn(filled.message(), MissingValuesWarning, stacklevel=3)
+
+    def _labels(self, X: Any, warn: bool = False) -> Int[np.ndarray, " n"]:
+        """`predict` without checks; silent about filled cells while fitting."""
+        on = backend(self.device)
+        labels = np.empty(X.shape[0], dtype=np.int64)
+        for rows, matrix in self._encoded(X, warn):
+            labels[rows] = self._mixture.responsibilities(matrix, on).argmax(axis=1)
+        return labels

@@ -1,0 +1,128 @@
+"""Shipped checkpoints by name, others by path; each verified before it is used, without torch.
+
+A checkpoint is a safetensors file and a card, a JSON file that says what was trained how. Those in
+the package are listed in `manifest.json` with their sizes and SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from statformer.weights.reader import WeightsError, read_bytes, read_json, read_safetensors
+
+PACKAGE_FOLDER = Path(__file__).parent
+MAX_WEIGHT_BYTES = 64 * 2**20
+MAX_CARD_BYTES = 2**20
+PREFIXES = ("em.", "count.")
+
+
+def load_weights(
+    name_or_path: str | Path,
+) -> tuple[dict[str, Float[np.ndarray, "..."]], dict[str, Any]]:
+    """Weights (float64, read-only) and card of a checkpoint.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        A name in the package's manifest ("mixture"; "pretrained" is the same), a safetensors
+        file, or a folder that holds `final.safetensors`. The card of a file `x.safetensors` is
+        `x.json` or `card.json` beside it; without one the card is empty.
+
+    Returns
+    -------
+    weights : dict
+        Arrays by key, "em.<name>" and "count.<name>".
+    card : dict
+        The card, and under "sha256" the digest of the file that was read.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such checkpoint or file.
+    WeightsError
+        The file is not safetensors, damaged, of another network, or not the one in the manifest.
+    """
+    name = "mixture" if name_or_path == "pretrained" else name_or_path
+    manifest = _manifest(PACKAGE_FOLDER)
+    if isinstance(name, str) and name in manifest:
+        weights, card = _load_shipped(PACKAGE_FOLDER, name)
+    elif isinstance(name, str) and "/" not in name and not Path(name).exists():
+        known = ", ".join(sorted(manifest)) or "none"
+        raise FileNotFoundError(
+            f"weights={name_or_path!r}: no checkpoint of this name in the package (there: {known}) "
+            "and no such file; pass a path to a .safetensors file"
+        )
+    else:
+        path = _weight_file(Path(name))
+        stat = path.stat()
+        weights, card = _load_file(path, stat.st_mtime_ns, stat.st_size)
+    return dict(weights), dict(card)
+
+
+def sha256(data: bytes) -> str:
+    """The SHA-256 of `data` in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "manifest.json"
+    return read_json(path, MAX_CARD_BYTES) if path.is_file() else {}
+
+
+def _weight_file(path: Path) -> Path:
+    path = path / "final.safetensors" if path.is_dir() else path
+    if not path.is_file():
+        raise FileNotFoundError(f"weights={str(path)!r}: no such file")
+    return path.resolve()
+
+
+@lru_cache(maxsize=8)
+def _load_shipped(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    entry = _manifest(folder)[name]
+    contents = []
+    for part in ("weights", "card"):
+        path, expected = folder / entry[part]["file"], entry[part]
+        data = read_bytes(path, MAX_WEIGHT_BYTES)
+        if len(data) != expected["size"] or sha256(data) != expected["sha256"]:
+            raise WeightsError(
+                f"{path}: not the file in the manifest ({len(data)} bytes, {expected['size']} "
+                "expected, or another SHA-256); reinstall statformer"
+            )
+        contents.append(path)
+    return _checked(contents[0], read_json(contents[1], MAX_CARD_BYTES))
+
+
+@lru_cache(maxsize=8)
+def _load_file(path: Path, _mtime: int, _size: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    beside = (path.with_suffix(".json"), path.parent / "card.json")
+    card_path = next((p for p in beside if p.is_file()), None)
+    card = {} if card_path is None else read_json(card_path, MAX_CARD_BYTES)
+    promised = card.get("sha256")
+    weights, found = _checked(path, card)
+    if promised is not None and promised != found["sha256"]:
+        raise WeightsError(f"{path}: its SHA-256 is not the one on the card {card_path}")
+    return weights, found
+
+
+def _checked(path: Path, card: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The tensors of `path` as float64, if they are those of an EM network."""
+    tensors, _, data = read_safetensors(path, MAX_WEIGHT_BYTES)
+    foreign = [key for key in tensors if not key.startswith(PREFIXES)]
+    if foreign or "em.b_cov" not in tensors:
+        raise WeightsError(
+            f"{path}: not the weights of an EM network; its keys should begin with {PREFIXES}, "
+            f"found {sorted(tensors)[:5]}"
+        )
+    weights = {}
+    for key, value in tensors.items():
+        if value.dtype.kind != "f" or not np.isfinite(value).all():
+            raise WeightsError(f"{path}: {key!r} should hold finite floating-point numbers")
+        weights[key] = value.astype(np.float64)
+        weights[key].flags.writeable = False
+    return weights, {**card, "sha256": sha256(data)}
