@@ -9,7 +9,8 @@ import torch
 from torch import Generator, Tensor
 
 from statformer.batch import Centres, Tables
-from statformer.nn.mixture import MixtureTransformer, moments
+from statformer.nn.mixture import MixtureTransformer
+from statformer.nn.tokens import moments
 
 B, N, D, C = 2, 12, 3, 4
 

@@ -31,8 +31,9 @@ from torch import Tensor
 from statformer.nn import attention
 from statformer.nn.attention import Attention, Phi
 from statformer.nn.layout import TokenLayout
-from statformer.nn.mixture import MixtureTransformer, SlotEmbedding, SlotReadout, Step
+from statformer.nn.mixture import MixtureTransformer, Step
 from statformer.nn.read_write import ReadWrite
+from statformer.nn.tokens import SlotEmbedding, SlotReadout
 
 VERSIONS = ("division", "log")
 _SHARP_E, _SHARP_M = 500.0, 50.0

@@ -132,12 +132,18 @@ class FactoredAttention(nn.Module):
 
     @classmethod
     def from_noise(
-        cls, width: int, n_heads: int, d_head: int, rng: Generator, phi: Phi = softmax
+        cls,
+        width: int,
+        n_heads: int,
+        d_head: int,
+        rng: Generator,
+        phi: Phi = softmax,
+        gain: float = 1.0,
     ) -> FactoredAttention:
         """Normal weights under which tokens of unit variance have scores of unit variance.
 
         W_Q and W_K have variance 1 / (m sqrt(e)), which carries the usual factor 1 / sqrt(e);
-        W_V has variance 1 / m and W_O 1 / (h e).
+        W_V has variance 1 / m and W_O gain^2 / (h e).
         """
 
         def normal(*shape: int) -> Tensor:
@@ -148,7 +154,7 @@ class FactoredAttention(nn.Module):
             normal(n_heads, width, d_head) * (width_scale * score_scale),
             normal(n_heads, width, d_head) * (width_scale * score_scale),
             normal(n_heads, width, d_head) * width_scale,
-            normal(n_heads, d_head, width) * (n_heads * d_head) ** -0.5,
+            normal(n_heads, d_head, width) * (gain * (n_heads * d_head) ** -0.5),
             phi,
         )
 

@@ -104,18 +104,18 @@ def _parse(read: str) -> tuple[str, str, tuple[str, ...]]:
 
 
 class MLP(nn.Module):
-    """H -> gelu(H W_in + b_in) W_out + b_out."""
+    """H -> gelu(H W_in + b_in) W_out + b_out; W_in of variance 1 / rows, W_out gain^2 / rows."""
 
     operations = ("gelu",)
 
-    def __init__(self, width: int, n_hidden: int, rng: Generator) -> None:
+    def __init__(self, width: int, n_hidden: int, rng: Generator, gain: float = 1.0) -> None:
         super().__init__()
 
-        def normal(rows: int, columns: int) -> nn.Parameter:
+        def normal(rows: int, columns: int, scale: float) -> nn.Parameter:
             noise = torch.randn(rows, columns, generator=rng, device=rng.device)
-            return nn.Parameter(noise * rows**-0.5)
+            return nn.Parameter(noise * (scale * rows**-0.5))
 
-        self.W_in, self.W_out = normal(width, n_hidden), normal(n_hidden, width)
+        self.W_in, self.W_out = normal(width, n_hidden, 1.0), normal(n_hidden, width, gain)
         self.b_in = nn.Parameter(torch.zeros(n_hidden, device=rng.device))
         self.b_out = nn.Parameter(torch.zeros(width, device=rng.device))
 
