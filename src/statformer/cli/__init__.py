@@ -35,12 +35,13 @@ class CommandGroup(TyperGroup):
             self.commands[args[0]] = _load(args[0])
         return super().resolve_command(ctx, args)
 
-    def main(self, *args: Any, **options: Any) -> Any:
+    def main(self, *args: Any, standalone_mode: bool = True, **options: Any) -> Any:
         """Run a command; exit with 2 and one line where the request cannot be met."""
-        if not options.pop("standalone_mode", True):
-            return super().main(*args, standalone_mode=False, **options)
+        options["standalone_mode"] = False
+        if not standalone_mode:
+            return super().main(*args, **options)
         try:
-            code = super().main(*args, standalone_mode=False, **options)
+            code = super().main(*args, **options)
         except (CommandError, MissingExtraError) as error:
             sys.stderr.write(f"statformer: {one_line(error)}\n")
             sys.exit(2)

@@ -168,7 +168,7 @@ def _cluster(
         warnings=[*selection.warnings, *_remarks(caught)],
         weights=weights,
         k=int(model.n_components_),
-        k_given=k is not None,
+        k_asked=k,
         k_probability=[float(p) for p in model.n_components_proba_],
         clear_clusters=k is not None or int(model.n_components_) > 1,
         clusters=describe_clusters(selection.frame, labels, int(model.n_components_)),
@@ -194,10 +194,16 @@ def describe_clusters(frame: pd.DataFrame, labels: np.ndarray, n_clusters: int) 
 
 def _remarks(caught: Sequence[warnings.WarningMessage]) -> list[str]:
     """What the estimator warned of, but for missing cells, which the report counts itself."""
-    said = dict.fromkeys(
-        one_line(one.message) for one in caught if isinstance(one.message, Warning)
+    from statformer.estimators import MissingValuesWarning
+
+    return list(
+        dict.fromkeys(
+            one_line(one.message)
+            for one in caught
+            if isinstance(one.message, Warning)
+            and not isinstance(one.message, MissingValuesWarning)
+        )
     )
-    return [line for line in said if "missing" not in line.lower()]
 
 
 def _compare(answer: _Answer, names: Sequence[str], *, seed: int, draws: bool) -> None:
@@ -207,7 +213,7 @@ def _compare(answer: _Answer, names: Sequence[str], *, seed: int, draws: bool) -
 
     if not names and not draws:
         return
-    answer.encoded = encode(answer.selection.frame)
+    answer.encoded = encode(answer.selection.frame, answer.model)
     X = answer.encoded.standardised()
     k = answer.report.k
     rivals = dict(zip(names, run_rivals(names, X, k, seed), strict=True))

@@ -1,4 +1,4 @@
-"""The chosen columns as one matrix of numbers, coded as the estimator codes them.
+"""The chosen columns as one matrix of numbers, coded as the fitted model codes them.
 
 Axes: rows are points n, columns after one-hot coding are features d.
 """
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from statformer.estimators.table import learn_table
+from statformer.estimators import AttentionMixture
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,10 @@ class Encoded:
         return means * self.scale + self.centre, covariances * scales
 
 
-def encode(frame: pd.DataFrame) -> Encoded:
-    """Fill missing numbers with the median and code text one-hot."""
-    names = [str(name) for name in frame.columns]
-    encoder = learn_table(frame, np.ones(len(frame)), "auto", names)
-    X, _ = encoder.encode(frame)
+def encode(frame: pd.DataFrame, model: AttentionMixture) -> Encoded:
+    """Numbers filled with their median, text one-hot: the rivals see what the model sees."""
+    X, _ = model._encoder.encode(frame)
     size = np.maximum(np.abs(X).max(axis=0), np.finfo(np.float64).tiny)
     scale = (X / size).std(axis=0) * size  # no square of 1e150 on the way
     centre = (X / size).mean(axis=0) * size
-    return Encoded(X, encoder.feature_names, centre, np.where(scale > 0, scale, 1.0))
+    return Encoded(X, model.encoded_feature_names_, centre, np.where(scale > 0, scale, 1.0))

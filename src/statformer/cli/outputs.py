@@ -51,7 +51,7 @@ class Outputs:
     def stage(self, path: Path) -> Path:
         """A temporary path beside `path` that takes its place on commit."""
         handle, name = tempfile.mkstemp(
-            prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent or Path()
+            prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent
         )
         os.close(handle)
         temporary = Path(name)

@@ -13,11 +13,11 @@ import pandas as pd
 from sklearn.mixture import GaussianMixture
 
 from statformer.cli.encoding import Encoded
+from statformer.cli.report import ClusterReport, as_asked
 from statformer.cli.rivals import Rival, agreement
 from statformer.plotting import Panel, plot_clusters
 
 if TYPE_CHECKING:
-    from statformer.cli.report import ClusterReport
     from statformer.estimators import AttentionMixture
 
 OTHER = "other"
@@ -74,10 +74,10 @@ def full_covariances(model: GaussianMixture) -> np.ndarray:
 def _label_panel(label: pd.Series) -> Panel:
     text = label.astype(object).where(label.notna(), "missing").astype(str)
     names = list(text.value_counts().index[:MOST_LABELS])
-    codes = text.map({name: place for place, name in enumerate(names)})
-    if codes.isna().any():
+    place = {name: position for position, name in enumerate(names)}
+    codes = np.array([place.get(name, len(names)) for name in text])
+    if len(names) in codes:
         names.append(OTHER)
-    codes = codes.fillna(len(names) - 1).to_numpy(np.int64)
     return Panel(f"label column {str(label.name)!r}", codes, names=names)
 
 
@@ -92,6 +92,6 @@ def _ari(label: pd.Series | None, labels: np.ndarray) -> str:
 def _title(report: ClusterReport) -> str:
     name = report.table if report.table == "standard input" else Path(report.table).name
     count = "1 cluster" if report.k == 1 else f"{report.k} clusters"
-    if report.k_given:
-        return f"{name}: {count}, as asked"
+    if report.k_asked is not None:
+        return f"{name}: {count}{as_asked(report)}"
     return f"{name}: {count}, P(K = {report.k}) = {report.k_probability[report.k - 1]:.2f}"

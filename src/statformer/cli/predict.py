@@ -145,6 +145,13 @@ def matched_columns(
     return pd.DataFrame(matched, index=frame.index), doubts
 
 
+def categories_of(model: AttentionMixture) -> dict[str, tuple[str, ...]]:
+    """The values that the model knows of each text column it was fitted on."""
+    return {
+        column.name: column.categories for column in model._encoder.columns if column.categories
+    }
+
+
 def _with_guess(column: str, free: list[str]) -> str:
     guess = nearest_name(column, free)
     return f"column {column!r} (is it {guess!r}?)" if guess else f"column {column!r}"

@@ -42,7 +42,7 @@ def profile(
     for name in frame.columns:
         column = frame[name]
         if pd.api.types.is_numeric_dtype(column):
-            values = {None: column.to_numpy(np.float64)}
+            values: dict[str | None, np.ndarray] = {None: column.to_numpy(np.float64)}
         else:
             values = {
                 str(level): np.where(column.isna(), np.nan, column == level).astype(np.float64)

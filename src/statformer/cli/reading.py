@@ -12,7 +12,7 @@ import sys
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -81,11 +81,7 @@ def _ending(source: str) -> str:
 
 def _read_bytes(source: str) -> bytes:
     try:
-        if source == "-":
-            stream: BinaryIO = getattr(sys.stdin, "buffer", sys.stdin)
-            data = stream.read()
-        else:
-            data = Path(source).read_bytes()
+        data = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
     except FileNotFoundError:

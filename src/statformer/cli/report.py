@@ -62,7 +62,7 @@ class ClusterReport:
     warnings: list[str]
     weights: str
     k: int
-    k_given: bool
+    k_asked: int | None
     k_probability: list[float]
     clear_clusters: bool
     clusters: list[Cluster]
@@ -119,7 +119,7 @@ def print_clusters(report: ClusterReport) -> None:
     )
     console.print()
     _print_count(console, report)
-    if report.k > 1 or report.k_given:
+    if report.k > 1 or report.k_asked is not None:
         console.print(_cluster_grid(report.clusters))
     if report.scores:
         console.print()
@@ -182,7 +182,9 @@ def _treatment(report: ClusterReport | PredictReport) -> list[str]:
         lines += [f"dropped {name!r}: {reason}" for name, reason in report.dropped.items()]
         if report.encoded:
             encoded = [f"{name} ({count} values)" for name, count in report.encoded.items()]
-            lines.append(f"encoded as categories: {listing(encoded)}")
+            lines.append(
+                f"encoded as categories, which may part the rows by themselves: {listing(encoded)}"
+            )
     elif report.ignored:
         lines.append(f"ignored columns that the model does not know: {listing(report.ignored)}")
     if report.filled:
@@ -193,8 +195,8 @@ def _treatment(report: ClusterReport | PredictReport) -> list[str]:
 
 
 def _print_count(console: Console, report: ClusterReport) -> None:
-    if report.k_given:
-        console.print(f"{_clusters(report.k)}, as asked", style="bold")
+    if report.k_asked is not None:
+        console.print(_clusters(report.k) + as_asked(report), style="bold")
         console.print()
         return
     shown = [k for k, p in enumerate(report.k_probability, start=1) if p >= SMALLEST_BAR]
@@ -211,6 +213,13 @@ def _print_count(console: Console, report: ClusterReport) -> None:
     if not report.clear_clusters:
         console.print("one cluster is more probable than any other number; --k 2 asks for two")
     console.print()
+
+
+def as_asked(report: ClusterReport) -> str:
+    """What became of the number that was asked for; clusters without rows are not kept."""
+    if report.k == report.k_asked:
+        return ", as asked"
+    return f" of {report.k_asked} asked for; the others stayed empty"
 
 
 def _clusters(k: int) -> str:

@@ -60,7 +60,7 @@ def checked_rivals(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def agreement(truth: Sequence[object], labels: Sequence[object]) -> tuple[float, float]:
+def agreement(truth: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     """(ARI, AMI) of two labellings: 1 is the same partition, 0 is what chance gives."""
     return (
         float(adjusted_rand_score(truth, labels)),

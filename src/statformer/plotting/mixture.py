@@ -20,6 +20,7 @@ from statformer._extras import require
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4D4D4D")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 MOST_POINTS = 5000
+LEGEND_COLUMNS = 3
 STANDARD_DEVIATIONS = 2.0
 INK, GREY = "#222222", "#767676"
 
@@ -61,7 +62,9 @@ def plot_clusters(
         raise ValueError(f"X must be a finite table of rows and columns, got shape {X.shape}")
     figures = require("matplotlib.figure", "plot")
     view = principal_view(X)
-    figure = figures.Figure(figsize=(4.4 * len(panels) + 0.4, 5.2), dpi=150, layout="constrained")
+    most = max(int(panel.labels.max()) + 1 for panel in panels)
+    size = (4.4 * len(panels) + 0.4, 5.2 + 0.2 * max(0, -(-most // LEGEND_COLUMNS) - 2))
+    figure = figures.Figure(figsize=size, dpi=150, layout="constrained")
     axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
     rows = _drawn_rows(len(X))
     for ax, panel in zip(axes, panels, strict=True):
@@ -202,7 +205,7 @@ def _dress(ax: Any, panel: Panel) -> None:
     ax.legend(
         loc="upper center",
         bbox_to_anchor=(0.5, -0.17),
-        ncols=min(n_clusters, 3),
+        ncols=min(n_clusters, LEGEND_COLUMNS),
         frameon=False,
         fontsize=8.5,
         labelcolor=INK,
