@@ -44,17 +44,17 @@ class GaussianMixturePrior:
     uniform, bent), maps of the whole table (smooth_map, skew of margins, discrete), columns
     without structure (irrelevant) and points without a component (outliers).
 
-    n, d and K are log-uniform on their ranges; n is cut so that n d K stays below `cell_budget`
-    (None: no cut). K of a task lies between half of the step's largest K and that K, except that
+    n, d and K are log-uniform on their ranges; n is cut so that n K d (1 + d / 16), about what a
+    layer costs, stays below `cell_budget` (None: no cut). K of a task lies between half of the step's largest K and that K, except that
     one task in ten has K = 1 where the range allows it.
     """
 
     n_points: tuple[int, int] = (20, 1000)
     n_features: tuple[int, int] = (1, 64)
     n_components: tuple[int, int] = (2, 20)
-    separation: tuple[float, float] = (0.8, 12.0)
+    separation: tuple[float, float] = (1.0, 12.0)
     rates: Mapping[str, float] = field(default_factory=lambda: dict(RATES))
-    cell_budget: int | None = 64_000
+    cell_budget: int | None = 100_000
 
     def __post_init__(self) -> None:
         unknown = set(self.rates) - set(RATES)
@@ -117,7 +117,7 @@ class GaussianMixturePrior:
         low, high = self.n_points
         low = min(max(low, 4 * c), high)
         if self.cell_budget is not None:
-            high = max(low, min(high, self.cell_budget // (c * d)))
+            high = max(low, min(high, int(self.cell_budget / (c * d * (1.0 + d / 16.0)))))
         return pick((low, high), u[2]), d, c
 
     def _counts(self, stream: TaskStream, c: int) -> Int[Tensor, " b"]:

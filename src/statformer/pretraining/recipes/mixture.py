@@ -69,7 +69,7 @@ class MixtureRecipe(Recipe):
     n_layers: int = 12
     n_hidden: int = 32
     name: str = "mixture"
-    batch_size: int = 32
+    batch_size: int = 24
     peak_learning_rate: float = 3e-3
     ema_decay: float | None = 0.998
     eval_every: int = 500
@@ -102,11 +102,11 @@ class MixtureRecipe(Recipe):
         return loss, {}
 
     def evaluate(self, module: torch.nn.Module) -> dict[str, float]:
-        """Loss and ARI of one start on 12 x 32 tables of the full prior."""
+        """Loss and ARI of one start on 12 x 24 tables of the full prior."""
         scores: dict[str, list[float]] = {"eval_loss": [], "eval_ari": []}
         with torch.no_grad():
             for step in range(12):
-                batch = self._draw(self.prior, TaskStream(_EVALUATION_SEED, step, range(32)))
+                batch = self._draw(self.prior, TaskStream(_EVALUATION_SEED, step, range(24)))
                 trace = module(batch.tables, batch.start)
                 last = len(trace.responsibilities) - 1
                 scores["eval_loss"].append(trace_loss(trace, batch.y, ((last, 1.0),)).mean().item())
