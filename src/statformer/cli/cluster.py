@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -128,10 +129,18 @@ class _Answer:
     selection: Selection
     model: AttentionMixture
     labels: np.ndarray
-    proba: np.ndarray
     report: ClusterReport
     encoded: Encoded | None = None
     drawn: Rival | None = None
+
+    @cached_property
+    def proba(self) -> np.ndarray:
+        """(n, c) probability of each cluster for each row; only files and pictures ask for it."""
+        import numpy as np
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # missing cells were reported before
+            return np.asarray(self.model.predict_proba(self.selection.frame))
 
 
 def _cluster(
@@ -154,8 +163,7 @@ def _cluster(
             model.fit(selection.frame)
         except (ValueError, OSError) as error:
             raise CommandError(f"{table.name} cannot be clustered: {one_line(error)}") from None
-        proba = np.asarray(model.predict_proba(selection.frame))
-        labels = np.asarray(model.labels_)
+    labels = np.asarray(model.labels_)
     report = ClusterReport(
         table=table.name,
         n_rows=n_rows,
@@ -174,7 +182,7 @@ def _cluster(
         clusters=describe_clusters(selection.frame, labels, int(model.n_components_)),
         seconds=time.perf_counter() - started,
     )
-    return _Answer(table, selection, model, labels, proba, report)
+    return _Answer(table, selection, model, labels, report)
 
 
 def describe_clusters(frame: pd.DataFrame, labels: np.ndarray, n_clusters: int) -> list[Cluster]:

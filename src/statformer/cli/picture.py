@@ -35,7 +35,7 @@ def draw(
 ) -> None:
     """Write the picture to `path`."""
     ours = Panel(
-        "AttentionMixture" + _ari(label, model.labels_),
+        f"AttentionMixture, {report.weights} weights{_ari(label, model.labels_)}",
         model.labels_,
         proba.max(axis=1),
         model.means_,

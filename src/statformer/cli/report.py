@@ -104,7 +104,7 @@ def print_remarks(report: ClusterReport | PredictReport) -> None:
         ("warning", "yellow", report.warnings),
     ):
         for line in lines:
-            console.print(Text(f"{kind}: {line}", style=style))
+            console.print(Text(" ".join(f"{kind}: {line}".split()), style=style))
 
 
 def print_clusters(report: ClusterReport) -> None:
@@ -179,7 +179,11 @@ def describe(difference: Difference) -> str:
 def _treatment(report: ClusterReport | PredictReport) -> list[str]:
     lines = []
     if isinstance(report, ClusterReport):
-        lines += [f"dropped {name!r}: {reason}" for name, reason in report.dropped.items()]
+        lines += [
+            f"dropped {name!r}: {reason}"
+            for name, reason in report.dropped.items()
+            if reason != "--drop"
+        ]
         if report.encoded:
             encoded = [f"{name} ({count} values)" for name, count in report.encoded.items()]
             lines.append(

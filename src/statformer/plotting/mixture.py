@@ -74,6 +74,7 @@ def plot_clusters(
         _dress(ax, panel)
     _frame_on_points(axes[0], view.points)
     _name_axes(axes, view, feature_names)
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.10)
     if title:
         figure.suptitle(title, fontsize=13, color=INK, fontweight="bold")
     return figure
