@@ -47,7 +47,6 @@ def run_features(tables: Tables, trace: Trace) -> tuple[Array, Array]:
     pi = centres.weights
     entropy = -xp.sum(w[:, :, None] * r * xp.log(r + _TINY), axis=(1, 2)) / n
     sure = xp.sum(w * xp.max(r, axis=-1), axis=-1) / n
-    occupied = xp.zeros_like(n)
     top = xp.max(r, axis=-1)[:, :, None]
     held = xp.sum(w[:, :, None] * xp.astype(r >= top, r.dtype), axis=1) / n[:, None]
     occupied = xp.sum(xp.where(held > 0, keep, xp.zeros_like(keep)), axis=-1) / K
@@ -111,12 +110,9 @@ def tokens(density: Array, features: Array, n_points: Array, n_features: Array) 
     ahead = xp.concat([back[:, 1:], xp.zeros_like(base[:, :1])], axis=1)
     step = xp.concat([xp.zeros_like(gain[:, :1]), gain[:, 1:] - gain[:, :-1]], axis=1)
     after = xp.concat([step[:, 1:], xp.zeros_like(gain[:, :1])], axis=1)
-    edges = [
-        _squash(n * step),
-        _squash(n * after),
-        xp.broadcast_to(xp.where(K == 1.0, 1.0, 0.0), (b, k)),
-        xp.broadcast_to(xp.where(K == float(k), 1.0, 0.0), (b, k)),
-    ]
+    first = xp.broadcast_to(xp.astype(K < 1.5, density.dtype), (b, k))
+    final = xp.broadcast_to(xp.astype(K - k > -0.5, density.dtype), (b, k))
+    edges = [_squash(n * step), _squash(n * after), first, final]
     return xp.concat([base, back, ahead, xp.stack(edges, axis=-1)], axis=-1)
 
 
@@ -176,7 +172,9 @@ def _separation(means: Array, tied: Array, keep: Array) -> tuple[Array, Array]:
     c = z.shape[1]
     apart = keep[:, :, None] & keep[:, None, :]
     apart = apart & (xp.eye(c, device=device(z)) < 0.5)[None]
-    distance = xp.where(apart, xp.sqrt(xp.clip(distance, 1e-12, 1e4)), xp.full_like(distance, 100.0))
+    distance = xp.where(
+        apart, xp.sqrt(xp.clip(distance, 1e-12, 1e4)), xp.full_like(distance, 100.0)
+    )
     nearest = xp.min(distance, axis=-1)  # B c
     there = xp.astype(keep, nearest.dtype)
     mean = xp.sum(nearest * there, axis=-1) / xp.sum(there, axis=-1)

@@ -10,7 +10,7 @@ that see `nn/mixture.py`.
 Written once against the array API: numpy for users, torch for training.
 
 Axes: b tables, s starts of a table, n points, d features, c components, l layers, f invariant
-features of a centre token, k hidden units, p packed pairs of features d (d + 1) / 2.
+features of a centre token, k hidden units.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 from array_api_compat import array_namespace, device
 
 from statformer.batch import Array, Centres, Readout, Tables, Trace
+from statformer.nn.moments import Fit, Moments
 
 COVARIANCE_TARGETS = (
     "own full",
@@ -90,7 +91,7 @@ class EMNetwork:
         absent). tol: stop when no run gained more than this in log density per unit of weight
         (plain EM only). record: "all" keeps every layer in the trace, "last" the last one.
         """
-        moments = _Moments(tables)
+        moments = Moments(tables)
         if isinstance(start, Centres):
             keep = start.is_component
             readout = _plain_readout(start)
@@ -149,125 +150,14 @@ def _plain_readout(centres: Centres) -> Readout:
     return Readout(one, one, zero, zero + 10.0)
 
 
-class _Moments:
-    """The M attention: weighted sums over points, all starts of a table in one product.
-
-    phi_i = (1, x_i, x_ij x_ij' for j <= j') is built once per call; a "B c n" times phi "b n ."
-    gives every moment of every centre of every start. Columns are centred first, so that the
-    difference of second moments loses no digits to the table's mean.
-    """
-
-    def __init__(self, tables: Tables) -> None:
-        xp = array_namespace(tables.X)
-        self.xp, self.tables = xp, tables
-        b, n, d = tables.X.shape
-        self.b, self.n, self.d = b, n, d
-        if tables.is_feature is None:
-            self.n_features = xp.full((b,), float(d), dtype=tables.X.dtype, device=device(tables.X))
-            self.keep_feature = None
-        else:
-            self.keep_feature = xp.astype(tables.is_feature, tables.X.dtype)
-            self.n_features = xp.sum(self.keep_feature, axis=-1)
-        self.total = xp.sum(tables.weight, axis=-1)  # b
-        self.origin = xp.sum(tables.weight[:, :, None] * tables.X, axis=1) / self.total[:, None]
-        X = tables.X - self.origin[:, None, :]
-        if self.keep_feature is not None:
-            X = X * self.keep_feature[:, None, :]
-        first, second = _pairs(d)
-        where = device(tables.X)
-        self.first = xp.asarray(first, device=where)
-        self.second = xp.asarray(second, device=where)
-        self.packed = xp.asarray(_unpack(d), device=where)
-        self.twice = xp.where(
-            self.first == self.second,
-            xp.asarray(1.0, dtype=X.dtype, device=where),
-            xp.asarray(2.0, dtype=X.dtype, device=where),
-        )
-        ones = xp.ones((b, n, 1), dtype=X.dtype, device=where)
-        pairs = xp.take(X, self.first, axis=2) * xp.take(X, self.second, axis=2)
-        self.phi = xp.concat([ones, X, pairs], axis=2)
-        variance = xp.sum(tables.weight[:, :, None] * X**2, axis=1) / self.total[:, None]
-        self.total_variance = xp.sum(variance, axis=-1) / self.n_features  # b
-        self.d_run = self.n_features
-
-    def spread(self, per_table: Array, like: Array) -> Array:
-        """Repeat an array of tables (b, ...) over the starts: (B, ...)."""
-        starts = like.shape[0] // self.b
-        if starts == 1:
-            return per_table
-        xp, shape = self.xp, per_table.shape
-        wide = xp.broadcast_to(per_table[:, None, ...], (self.b, starts, *shape[1:]))
-        return xp.reshape(wide, (self.b * starts, *shape[1:]))
-
-    def mean(self, per_point: Array) -> Array:
-        """Weighted mean over the points, "B n" -> "B"."""
-        w = self.spread(self.tables.weight, per_point)
-        total = self.spread(self.total, per_point)
-        return self.xp.sum(w * per_point, axis=-1) / total
-
-    def distances(self, whiten: Array, means: Array) -> Array:
-        """|W_k (x_i - mu_k)|^2 "B c n" as theta_k' phi_i: the E attention's query-key product.
-
-        theta = (m' P m, -2 P m, P_jj and 2 P_jj') with P = W' W and m = mu - origin.
-        """
-        xp, d = self.xp, self.d
-        runs, c = means.shape[:2]
-        P = xp.matmul(xp.permute_dims(whiten, (0, 1, 3, 2)), whiten)
-        m = means - self.spread(self.origin, means)[:, None, :]
-        if self.keep_feature is not None:
-            m = m * self.spread(self.keep_feature, means)[:, None, :]
-        wide = xp.matmul(P, m[..., None])[..., 0]
-        offset = xp.sum(m * wide, axis=-1, keepdims=True)
-        pairs = xp.take(xp.reshape(P, (runs, c, d * d)), self.first * d + self.second, axis=2)
-        theta = xp.concat([offset, -2.0 * wide, pairs * self.twice], axis=2)
-        flat = xp.reshape(theta, (self.b, (runs // self.b) * c, theta.shape[2]))
-        maha = xp.matmul(flat, xp.permute_dims(self.phi, (0, 2, 1)))
-        return _clip(xp.reshape(maha, (runs, c, self.n)), 0.0, None)
-
-    def fit(self, r: Array, u: Array | None, keep: Array) -> _Fit:
-        xp, d = self.xp, self.d
-        runs, c, n = r.shape
-        wr = r * self.spread(self.tables.weight, r)[:, None, :]
-        a = wr if u is None else wr * u
-        flat = xp.reshape(a, (self.b, (runs // self.b) * c, n))
-        sums = xp.reshape(xp.matmul(flat, self.phi), (runs, c, self.phi.shape[2]))
-        mass = sums[..., 0]
-        safe = xp.where(mass > _TINY, mass, xp.ones_like(mass))
-        mean0 = sums[..., 1 : d + 1] / safe[..., None]
-        pairs = sums[..., d + 1 :] / safe[..., None]
-        pairs = pairs - xp.take(mean0, self.first, axis=2) * xp.take(mean0, self.second, axis=2)
-        scatter = xp.reshape(xp.take(pairs, self.packed, axis=2), (runs, c, d, d))
-        owned = mass if u is None else xp.sum(wr, axis=-1)
-        owned = xp.where(keep, owned, xp.zeros_like(owned))
-        share = owned / xp.sum(owned, axis=-1, keepdims=True)
-        tied = xp.sum(share[..., None, None] * scatter, axis=1)
-        mean = mean0 + self.spread(self.origin, r)[:, None, :]
-        if self.keep_feature is not None:
-            mean = mean * self.spread(self.keep_feature, r)[:, None, :]
-        return _Fit(owned, share, mean, scatter, tied, keep)
-
-
-class _Fit:
-    """What the M attention found: masses, shares, means, own scatters, the tied scatter."""
-
-    def __init__(
-        self, owned: Array, share: Array, mean: Array, scatter: Array, tied: Array, keep: Array
-    ) -> None:
-        xp = array_namespace(owned)
-        self.owned, self.share, self.mean = owned, share, mean
-        self.scatter, self.tied, self.keep = scatter, tied, keep
-        self.own_diagonal = _clip(xp.linalg.diagonal(scatter), 0.0, None)  # B c d
-        self.tied_diagonal = _clip(xp.linalg.diagonal(tied), 0.0, None)  # B d
-
-
 class _Knobs:
     """The small network: invariant features of each centre token -> what R and E need."""
 
     def __init__(
         self,
         w: Mapping[str, Array],
-        fit: _Fit,
-        moments: _Moments,
+        fit: Fit,
+        moments: Moments,
         r: Array,
         maha: Array | None,
         u: Array | None,
@@ -302,7 +192,7 @@ class _Knobs:
 
 
 def _features(
-    fit: _Fit, knobs: _Knobs, moments: _Moments, r: Array, maha: Array | None, u: Array | None
+    fit: Fit, knobs: _Knobs, moments: Moments, r: Array, maha: Array | None, u: Array | None
 ) -> Array:
     """Invariant features "B c f" of each centre token (differences of logs: no units).
 
@@ -354,7 +244,7 @@ def _features(
     return _clip(xp.stack(columns, axis=-1), -8.0, 8.0)
 
 
-def _mean_log(variances: Array, moments: _Moments, r: Array, d: Array) -> Array:
+def _mean_log(variances: Array, moments: Moments, r: Array, d: Array) -> Array:
     xp = array_namespace(variances)
     logs = xp.log(variances)
     if moments.keep_feature is not None:
@@ -362,7 +252,7 @@ def _mean_log(variances: Array, moments: _Moments, r: Array, d: Array) -> Array:
     return xp.sum(logs, axis=-1) / d
 
 
-def _add_ridge(scatter: Array, ridge: Array, moments: _Moments, r: Array) -> Array:
+def _add_ridge(scatter: Array, ridge: Array, moments: Moments, r: Array) -> Array:
     """scatter + ridge I, with ones on the diagonal of padded columns (their log is 0)."""
     xp = array_namespace(scatter)
     eye = xp.eye(moments.d, dtype=scatter.dtype, device=device(scatter))
@@ -378,7 +268,7 @@ def _log_det(matrices: Array) -> Array:
     return 2.0 * xp.sum(xp.log(xp.linalg.diagonal(factor)), axis=-1)
 
 
-def _regularise(fit: _Fit, knobs: _Knobs, moments: _Moments) -> Centres:
+def _regularise(fit: Fit, knobs: _Knobs, moments: Moments) -> Centres:
     """Sigma_k = sum_j c_jk T_jk + ridge I; absent components get the identity."""
     xp = array_namespace(fit.share)
     c = knobs.mix
@@ -409,7 +299,7 @@ def _regularise(fit: _Fit, knobs: _Knobs, moments: _Moments) -> Centres:
 
 
 def _scores(
-    tables: Tables, centres: Centres, readout: Readout, moments: _Moments | None = None
+    tables: Tables, centres: Centres, readout: Readout, moments: Moments | None = None
 ) -> tuple[Array, Array]:
     """E attention before the softmax: score "B c n" and squared Mahalanobis distances "B c n".
 
@@ -467,9 +357,7 @@ def _robustness(maha: Array, readout: Readout, n_features: Array) -> Array | Non
     if not bool(xp.any(rho > 1e-20)):
         return None
     starts = maha.shape[0] // n_features.shape[0]
-    d = xp.reshape(
-        xp.broadcast_to(n_features[:, None], (n_features.shape[0], starts)), (-1, 1, 1)
-    )
+    d = xp.reshape(xp.broadcast_to(n_features[:, None], (n_features.shape[0], starts)), (-1, 1, 1))
     return 1.0 + rho * ((nu + d) / (nu + maha) - 1.0)
 
 
@@ -487,20 +375,6 @@ def _log_gamma(x: Array) -> Array:
 
 def _clip(x: Array, low: float | None, high: float | None) -> Array:
     return array_namespace(x).clip(x, low, high)
-
-
-def _pairs(d: int) -> tuple[list[int], list[int]]:
-    first = [i for i in range(d) for j in range(i, d)]
-    second = [j for i in range(d) for j in range(i, d)]
-    return first, second
-
-
-def _unpack(d: int) -> list[int]:
-    """Where entry (i, j) of a symmetric matrix sits among the packed pairs."""
-    place: dict[tuple[int, int], int] = {}
-    for index, (i, j) in enumerate(zip(*_pairs(d), strict=True)):
-        place[i, j] = place[j, i] = index
-    return [place[i, j] for i in range(d) for j in range(d)]
 
 
 def layer_shapes(n_layers: int, n_hidden: int) -> dict[str, tuple[int, ...]]:

@@ -30,7 +30,7 @@ def kmeans_plus_plus(tables: Tables, n_components: Array, uniforms: Array) -> Ar
     """
     xp = array_namespace(tables.X)
     runs, c, t = uniforms.shape
-    b, n, d = tables.X.shape
+    _, n, d = tables.X.shape
     X = _as_runs(tables.X, runs)
     w = _as_runs(tables.weight, runs)
     norm = _as_runs(xp.sum(tables.X**2, axis=-1), runs)  # B n
@@ -46,9 +46,7 @@ def kmeans_plus_plus(tables: Tables, n_components: Array, uniforms: Array) -> Ar
         left = xp.minimum(distance[:, None, :], _squared(X, norm, candidates))  # B t n
         best = xp.argmin(xp.sum(w[:, None, :] * left, axis=-1), axis=1)  # B
         pick = best[:, None, None]
-        means.append(
-            xp.take_along_axis(candidates, xp.broadcast_to(pick, (runs, 1, d)), axis=1)
-        )
+        means.append(xp.take_along_axis(candidates, xp.broadcast_to(pick, (runs, 1, d)), axis=1))
         distance = xp.take_along_axis(left, xp.broadcast_to(pick, (runs, 1, n)), axis=1)[:, 0, :]
     stacked = xp.concat(means, axis=1)
     keep = is_component(n_components, c, like=stacked)

@@ -53,10 +53,10 @@ def sweep(
     xp = array_namespace(tables.X)
     b, _, d = tables.X.shape
     densities, features = [], []
-    for low, high in BUCKETS:
+    for low, top in BUCKETS:
         if low > max_components:
             break
-        high = min(high, max_components)
+        high = min(top, max_components)
         density, feature = _bucket(network, tables, low, high, draw, n_starts)
         densities.append(density)
         features.append(feature)

@@ -45,8 +45,8 @@ class GaussianMixturePrior:
     without structure (irrelevant) and points without a component (outliers).
 
     n, d and K are log-uniform on their ranges; n is cut so that n K d (1 + d / 16), about what a
-    layer costs, stays below `cell_budget` (None: no cut). K of a task lies between half of the step's largest K and that K, except that
-    one task in ten has K = 1 where the range allows it.
+    layer costs, stays below `cell_budget` (None: no cut). K of a task lies between half of the
+    step's largest K and that K, except that one task in ten has K = 1 where the range allows it.
     """
 
     n_points: tuple[int, int] = (20, 1000)

@@ -19,17 +19,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from statformer.batch import Array, Tables, TaskBatch
+from statformer.batch import Tables, TaskBatch
 from statformer.nn.em_module import EMModule, near_em
-from statformer.nn.seeding import is_component, kmeans_plus_plus, lloyd, n_trials
+from statformer.nn.seeding import n_trials
 from statformer.nn.standardize import compress, robust_scale
+from statformer.nn.sweep import lloyd_starts
 from statformer.objectives.clustering import adjusted_rand, trace_loss
 from statformer.pretraining.recipe import Recipe
 from statformer.tasks.gaussian_mixture import GaussianMixturePrior
 from statformer.tasks.stream import TaskStream
 
 _EVALUATION_SEED = 1_000_003
-_LLOYD_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -41,24 +41,16 @@ class PreparedBatch:
     start: Tensor
 
 
-def prepare(
-    batch: TaskBatch, uniforms: Tensor, n_components: Tensor | None = None
-) -> PreparedBatch:
-    """Robust scaling, k-means++ from `uniforms` "b c t" and Lloyd, as the estimator does it."""
-    X = batch.X.double()  # second moments about one origin cancel: float32 loses small clusters
+def standardised_tables(batch: TaskBatch) -> Tables:
+    """The tables of a batch, robustly scaled and compressed as the estimator does it.
+
+    In float64: second moments about one origin cancel, and float32 loses small clusters.
+    """
+    X = batch.X.double()
     weight = batch.is_point.to(X.dtype)
     centre, scale = robust_scale(X, weight)
     Z = compress((X - centre[:, None, :]) / scale[:, None, :]) * weight[..., None]
-    tables = Tables(Z, weight)
-    K = batch.n_components if n_components is None else n_components
-    return PreparedBatch(tables, batch.y, starts(tables, K, uniforms))
-
-
-def starts(tables: Tables, n_components: Tensor, uniforms: Tensor) -> Array:
-    """Lloyd-converged responsibilities "B n c" of every run."""
-    means = kmeans_plus_plus(tables, n_components, uniforms)
-    there = is_component(n_components, uniforms.shape[1], like=means)
-    return lloyd(tables, means, there, _LLOYD_STEPS)
+    return Tables(Z, weight)
 
 
 @dataclass(frozen=True)
@@ -91,7 +83,9 @@ class MixtureRecipe(Recipe):
     def _draw(prior: GaussianMixturePrior, stream: TaskStream) -> PreparedBatch:
         batch = prior.sample(stream)
         c = batch.latent["weights"].shape[1]  # the step's largest K: the same on every rank
-        return prepare(batch, stream.uniform(c, n_trials(c)).double())
+        tables = standardised_tables(batch)
+        start = lloyd_starts(tables, batch.n_components, stream.uniform(c, n_trials(c)).double())
+        return PreparedBatch(tables, batch.y, start)
 
     def loss(
         self, module: torch.nn.Module, batch: PreparedBatch, progress: float
