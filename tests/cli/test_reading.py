@@ -85,6 +85,13 @@ def test_blanks_may_part_the_cells(tmp_path: Path) -> None:
     np.testing.assert_array_equal(table.frame.to_numpy(), [[1.0, 2.0], [3.0, 4.5]])
 
 
+@pytest.mark.parametrize("ending", ["\r\n", "\r"])
+def test_line_ends_of_other_systems(tmp_path: Path, ending: str) -> None:
+    table = read(tmp_path, ending.join(["a,b", "1,x", "2,y", ""]))
+    assert table.frame["a"].tolist() == [1, 2]
+    assert table.original()["b"].tolist() == ["x", "y"]
+
+
 def test_a_table_of_one_column(tmp_path: Path) -> None:
     table = read(tmp_path, "body mass\n1\n2\n30\n")
     assert list(table.frame.columns) == ["body mass"]

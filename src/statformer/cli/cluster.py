@@ -86,8 +86,9 @@ def cluster(
 ) -> None:
     """Cluster the rows of a table.
 
-    Prints the probable number of clusters, their sizes and what sets each apart. Says which columns
-    were set aside (identifiers, dates), encoded (text) and filled (missing cells).
+    Prints the probable number of clusters, their sizes and what sets each apart.
+
+    Says which columns were set aside, encoded and filled.
     """
     from statformer.cli.columns import select_columns
     from statformer.cli.outputs import TABLE_ENDINGS, Outputs, refuse_taken_names
@@ -234,7 +235,7 @@ def _compare(answer: _Answer, names: Sequence[str], *, seed: int, draws: bool) -
 def _score_all(answer: _Answer, rivals: Sequence[Rival]) -> None:
     import numpy as np
 
-    from statformer.cli.report import Score
+    from statformer.cli.report import Score, weights_name
     from statformer.cli.rivals import agreement
 
     report, label = answer.report, answer.selection.label
@@ -247,7 +248,7 @@ def _score_all(answer: _Answer, rivals: Sequence[Rival]) -> None:
         truth = label[scored].astype(str).to_numpy()
         report.compared_with = f"label column {str(label.name)!r}"
         ari, ami = agreement(truth, answer.labels[scored])
-        ours = f"AttentionMixture, {report.weights} weights"
+        ours = f"AttentionMixture, {weights_name(report)}"
         report.scores.append(Score(ours, report.k, ari, ami, report.seconds))
     report.n_compared = int(scored.sum())
     report.scores += [_score(rival, truth, scored, report.k) for rival in rivals]

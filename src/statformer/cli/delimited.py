@@ -9,8 +9,10 @@ import csv
 import io
 import itertools
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, cast
 
 import pandas as pd
 
@@ -20,6 +22,7 @@ from statformer.cli.errors import CommandError, one_line
 CANDIDATES = ("\t", ";", "|", ",")
 NAMES_OF_DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space": " "}
 WHITESPACE = " "
+BLANKS = " \t\r\n"
 
 # Cells that mean "missing" beyond the list of pandas (empty, NA, NaN, null, None, ...).
 MISSING_MARKS = ["?", "-", "--", "."]
@@ -72,7 +75,7 @@ def _parse(
     text: str, dialect: Dialect, columns: list[str], *, as_text: bool = False
 ) -> pd.DataFrame:
     try:
-        return pd.read_csv(
+        return _parse_silently(
             io.StringIO(text),
             sep=r"\s+" if dialect.delimiter == WHITESPACE else dialect.delimiter,
             decimal=dialect.decimal,
@@ -85,16 +88,23 @@ def _parse(
             skipinitialspace=True,
             low_memory=False,
         )
-    except (pd.errors.ParserError, ValueError) as error:
+    except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
         raise CommandError(f"the table cannot be read: {one_line(error)}") from None
+
+
+def _parse_silently(stream: io.StringIO, **options: Any) -> pd.DataFrame:
+    """Pandas warns of cells that it is about to lose; here that is an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        return cast(pd.DataFrame, pd.read_csv(stream, **options))
 
 
 def _rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """(line number, cells) of each row that is not blank."""
     if delimiter == WHITESPACE:
         for number, line in enumerate(io.StringIO(text), start=1):
-            if line.strip():
-                yield number, line.split()
+            if line.strip(BLANKS):
+                yield number, re.split(r"[ \t]+", line.strip(BLANKS))
         return
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
     for row in reader:

@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.mixture import GaussianMixture
 
 from statformer.cli.encoding import Encoded
-from statformer.cli.report import ClusterReport, as_asked
+from statformer.cli.report import ClusterReport, as_asked, weights_name
 from statformer.cli.rivals import Rival, agreement
 from statformer.plotting import Panel, plot_clusters
 
@@ -35,7 +35,7 @@ def draw(
 ) -> None:
     """Write the picture to `path`."""
     ours = Panel(
-        f"AttentionMixture, {report.weights} weights{_ari(label, model.labels_)}",
+        f"AttentionMixture, {weights_name(report)}{_ari(label, model.labels_)}",
         model.labels_,
         proba.max(axis=1),
         model.means_,

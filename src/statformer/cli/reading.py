@@ -112,7 +112,7 @@ def _decode(data: bytes, encoding: str | None, name: str) -> str:
     if encoding is None:
         encoding = "utf-16" if data[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8"
     try:
-        return data.decode(encoding).removeprefix("\ufeff")
+        text = data.decode(encoding).removeprefix("\ufeff")
     except LookupError:
         raise CommandError(f"--encoding {encoding!r} is not known; try utf-8 or latin-1") from None
     except UnicodeDecodeError as error:
@@ -124,6 +124,7 @@ def _decode(data: bytes, encoding: str | None, name: str) -> str:
         ) from None
     except UnicodeError as error:
         raise CommandError(f"{name} is not {encoding}: {one_line(error)}") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _read_parquet(data: bytes, name: str) -> pd.DataFrame:

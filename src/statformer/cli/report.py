@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table as Grid
@@ -226,6 +226,11 @@ def as_asked(report: ClusterReport) -> str:
     return f" of {report.k_asked} asked for; the others stayed empty"
 
 
+def weights_name(report: ClusterReport) -> str:
+    """'pretrained weights', or the name of the file they came from."""
+    return f"{Path(report.weights).stem} weights"
+
+
 def _clusters(k: int) -> str:
     return "1 cluster" if k == 1 else f"{k} clusters"
 
@@ -274,8 +279,3 @@ def _decimals(value: float | None) -> str:
 def json_wanted(asked: bool | None) -> bool:
     """JSON where it was asked for, and where standard output is no terminal."""
     return asked if asked is not None else not sys.stdout.isatty()
-
-
-def as_strings(values: Sequence[Any]) -> list[str]:
-    """The values as text, for labels of any type."""
-    return [str(value) for value in values]
