@@ -63,14 +63,18 @@ def resolve_weights(weights: Any) -> Checkpoint:
 def as_generator(random_state: Any) -> np.random.Generator:
     """A numpy Generator: from an int, a RandomState, a Generator (used as it is) or None.
 
-    None draws from numpy's global RandomState, as scikit-learn does.
+    None is fresh entropy; numpy's global random state is neither read nor moved.
     """
     if isinstance(random_state, np.random.Generator):
         return random_state
+    if random_state is None:
+        return np.random.default_rng()
     if isinstance(random_state, numbers.Integral):
+        if random_state < 0:
+            raise ValueError(f"random_state={random_state!r} should not be negative")
         return np.random.default_rng(int(random_state))
-    seed = check_random_state(random_state).randint(2**31, size=4)
-    return np.random.default_rng([int(part) for part in seed])
+    drawn = check_random_state(random_state).randint(2**31, size=4)
+    return np.random.default_rng([int(part) for part in drawn])
 
 
 def check_count(name: str, value: Any, least: int = 1) -> int:

@@ -101,7 +101,7 @@ class FrozenMixture:
         return replace(self, centres=centres, readout=readout)
 
     def sample(
-        self, n_samples: int, rng: np.random.RandomState
+        self, n_samples: int, rng: np.random.Generator
     ) -> tuple[Float[np.ndarray, "n d"], Int[np.ndarray, " n"]]:
         """Rows sorted by component, and their components."""
         counts = rng.multinomial(n_samples, self.centres.weights[0])

@@ -20,11 +20,15 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.mixture import GaussianMixture
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from statformer.estimators import fitting
-from statformer.estimators.base import MissingValuesWarning, check_count, resolve_weights
+from statformer.estimators.base import (
+    MissingValuesWarning,
+    as_generator,
+    check_count,
+    resolve_weights,
+)
 from statformer.estimators.density import FrozenMixture
 from statformer.estimators.devices import backend
 from statformer.estimators.io import load, save_model
@@ -75,7 +79,8 @@ class AttentionMixture(
         Columns to encode one-hot. "auto": those that hold text or categories. Two categories give
         one column of 0 and 1; beyond 30 categories the rare ones share no column.
     random_state : int, RandomState, Generator or None
-        Source of the starts, of the context, and of `sample`.
+        Source of the starts, of the context, and of `sample`. An int gives the same numbers each
+        time; None gives fresh ones, without touching numpy's global state.
     device : None, "cpu", "cuda", torch device
         None and "cpu" run on numpy, anything else on torch (extra `torch`).
 
@@ -187,10 +192,7 @@ class AttentionMixture(
         """Draw from the density: rows of the encoded matrix in the caller's units, and labels."""
         check_is_fitted(self)
         n_samples = check_count("n_samples", n_samples)
-        state = self.random_state
-        if isinstance(state, np.random.Generator):
-            state = int(state.integers(2**32))
-        return self._mixture.sample(n_samples, check_random_state(state))
+        return self._mixture.sample(n_samples, as_generator(self.random_state))
 
     def to_sklearn(self) -> GaussianMixture:
         """A fitted GaussianMixture with the same density; it reads the encoded matrix."""

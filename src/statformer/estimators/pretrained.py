@@ -9,12 +9,13 @@ Axes: b tables, n points, p features, c components, t trials, j + 1 candidate nu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from numpy.random import Generator
 
-from statformer.batch import Array
+from statformer.batch import Tables
 from statformer.estimators.base import Checkpoint
 from statformer.estimators.context import systematic_draw
 from statformer.estimators.devices import Backend
@@ -27,7 +28,6 @@ from statformer.estimators.problems import (
     solution,
 )
 from statformer.estimators.starts import (
-    ELEMENTS,
     assign,
     draw_uniforms,
     pad_tables,
@@ -42,6 +42,9 @@ from statformer.nn.sweep import LLOYD_STEPS, sweep
 SWEEP_STARTS = 2
 SWEEP_ROWS = 1000
 SWEEP_ELEMENTS = 2**25
+# The sweep only feeds the counting network, which was trained in single precision; beyond this many
+# robust standard deviations the squares of a float32 would drown the ridge.
+SINGLE_PRECISION_LIMIT = 30.0
 
 
 def solve(
@@ -94,25 +97,74 @@ def count_components(
             f"weights={checkpoint.name!r} hold no counting network; give n_components, or use "
             "weights='pretrained'"
         )
-    network = EMNetwork(on.put_all(checkpoint.em))
-    count = ComponentCount(on.put_all(checkpoint.count))
     contexts = [_sweep_context(problem, max_components) for problem in problems]
     n, p = np.max([X.shape for X, _ in contexts], axis=0)
-    step = max(1, ELEMENTS // (SWEEP_STARTS * max_components**2 * int(n * p)))
-    found = []
-    for first in range(0, len(problems), step):
-        part = slice(first, first + step)
-        generators = [problem.rng for problem in problems[part]]
-
-        def draw(runs: int, c: int, t: int, generators: Sequence[Generator] = generators) -> Array:
-            return on.put(np.stack([rng.random((runs, c, t)) for rng in generators]))
-
-        tables = pad_tables(*zip(*contexts[part], strict=True))
-        with on.inference():
-            swept = sweep(network, on.put_record(tables), max_components, draw, SWEEP_STARTS)
-            found.append(on.get(count(swept.tokens, swept.is_possible)))
-    log_proba: Float[np.ndarray, "b j"] = np.concatenate(found)
+    step = max(1, SWEEP_ELEMENTS // (8 * SWEEP_STARTS * max_components**2 * int(n * p)))
+    is_tame = np.array([np.abs(X).max() <= SINGLE_PRECISION_LIMIT for X, _ in contexts])
+    log_proba = np.empty((len(problems), max_components))
+    for members in (np.flatnonzero(is_tame), np.flatnonzero(~is_tame)):
+        for first in range(0, len(members), step):
+            rows = members[first : first + step]
+            tables = pad_tables([contexts[i][0] for i in rows], [contexts[i][1] for i in rows])
+            draw = _Draws([problems[i].rng for i in rows])
+            found = None
+            if is_tame[rows[0]]:
+                found = _swept(checkpoint, tables, max_components, draw, np.float32, on)
+            if found is None:
+                found = _swept(checkpoint, tables, max_components, draw, np.float64, on)
+            assert found is not None
+            log_proba[rows] = found
     return log_proba
+
+
+class _Draws:
+    """Uniform blocks from each table's own generator, repeated after `rewind`."""
+
+    def __init__(self, generators: Sequence[Generator]) -> None:
+        self.generators = generators
+        self.blocks: list[Float[np.ndarray, "b r c t"]] = []
+        self.place = 0
+
+    def rewind(self) -> None:
+        self.place = 0
+
+    def __call__(self, runs: int, c: int, t: int) -> Float[np.ndarray, "b r c t"]:
+        if self.place == len(self.blocks):
+            self.blocks.append(np.stack([rng.random((runs, c, t)) for rng in self.generators]))
+        self.place += 1
+        return self.blocks[self.place - 1]
+
+
+def _swept(
+    checkpoint: Checkpoint,
+    tables: Tables,
+    max_components: int,
+    draws: _Draws,
+    dtype: type[np.floating[Any]],
+    on: Backend,
+) -> Float[np.ndarray, "b j"] | None:
+    """log P(K) of a few tables; None where single precision was not enough."""
+    draws.rewind()
+    mask = tables.is_feature
+    moved = on.put_record(Tables(tables.X.astype(dtype), tables.weight.astype(dtype), mask))
+    em = on.put_all({key: value.astype(dtype) for key, value in checkpoint.em.items()})
+    count = ComponentCount(on.put_all(checkpoint.count))
+    try:
+        with on.inference(), np.errstate(all="ignore" if dtype is np.float32 else "warn"):
+            swept = sweep(
+                EMNetwork(em),
+                moved,
+                max_components,
+                lambda runs, c, t: on.put(draws(runs, c, t)),
+                SWEEP_STARTS,
+            )
+            tokens = on.put(on.get(swept.tokens).astype(np.float64))
+            found: Float[np.ndarray, "b j"] = on.get(count(tokens, swept.is_possible))
+    except (np.linalg.LinAlgError, RuntimeError):
+        if dtype is np.float32:
+            return None
+        raise
+    return None if dtype is np.float32 and np.isnan(found).any() else found
 
 
 def _sweep_context(
