@@ -12,7 +12,9 @@ import numpy as np
 from jaxtyping import Float
 from sklearn.utils import check_random_state
 
-from statformer.weights import load_weights
+from statformer.nn.component_count import count_shapes
+from statformer.nn.em_network import layer_shapes
+from statformer.weights import WeightsError, load_weights
 
 CONSTRUCTED = "constructed"
 
@@ -57,7 +59,25 @@ def resolve_weights(weights: Any) -> Checkpoint:
         prefix: {k.removeprefix(f"{prefix}."): v for k, v in arrays.items() if k.startswith(prefix)}
         for prefix in ("em", "count")
     }
+    _check_shapes(str(weights), parts["em"], parts["count"])
     return Checkpoint(str(weights), parts["em"], parts["count"], card["sha256"])
+
+
+def _check_shapes(name: str, em: Mapping[str, Any], count: Mapping[str, Any]) -> None:
+    """The names and shapes must be those of the two networks; layers and widths are free."""
+    n_hidden = em["W_hidden"].shape[-1] if "W_hidden" in em else 1
+    expected: dict[str, tuple[int, ...]] = layer_shapes(len(em["b_cov"]), n_hidden)
+    found = {key: value.shape for key, value in em.items()}
+    if count:
+        m = count["W_1"].shape[-1] if "W_1" in count else 1
+        expected |= {f"count.{key}": shape for key, shape in count_shapes(m).items()}
+        found |= {f"count.{key}": value.shape for key, value in count.items()}
+    for key in sorted(expected.keys() | found.keys()):
+        if expected.get(key) != found.get(key):
+            raise WeightsError(
+                f"weights={name!r}: {key!r} should have shape {expected.get(key)}, found "
+                f"{found.get(key)}; the file belongs to another network or another version"
+            )
 
 
 def as_generator(random_state: Any) -> np.random.Generator:

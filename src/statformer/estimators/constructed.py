@@ -44,9 +44,12 @@ from statformer.nn.em_network import EMNetwork, respond
 RIDGES = (1e-4, 1e-2, 5e-2)
 SWEEP_STARTS = 2
 LLOYD_STEPS = 50
-N_LOOPS = 100
-SWEEP_LOOPS = 30
-TOLERANCE = 1e-5  # nats per row and iteration
+# The rivals get a fixed number of iterations, so that no run depends on its company in the batch;
+# the winner then runs alone until an iteration gains less than TOLERANCE nats per row.
+RIVAL_LOOPS = 30
+SWEEP_LOOPS = 20
+N_LOOPS = 200
+TOLERANCE = 1e-6
 
 
 def solve(
@@ -76,18 +79,12 @@ def solve(
         draws = pad_uniforms([uniforms[i] for i in members])
         K = np.repeat(np.array([[counts[i]] for i in members]), n_init, axis=1)
         labels = assign(tables, seed(tables, draws, on), K, LLOYD_STEPS, on)
-        candidates = _run_habits(habits, tables, labels, max(group), N_LOOPS, on)
+        candidates = _run_habits(habits, tables, labels, max(group), RIVAL_LOOPS, on)
         score = _bic(candidates, habits, chosen)  # b h s
         for row, i in enumerate(members):
             h, s = _choose(score[row], candidates, row, habits, problems[i])
-            answers[i] = solution(
-                candidates,
-                (row * len(habits) + h) * n_init + s,
-                problems[i],
-                counts[i],
-                log_proba[i],
-                labels[row, s],
-                habits[h],
+            answers[i] = _converge(
+                problems[i], counts[i], log_proba[i], labels[row, s], habits[h], on
             )
     return [answers[i] for i in range(len(problems))]
 
@@ -122,6 +119,28 @@ def network_of_habit(habit: Habit) -> EMNetwork:
     return stack_habits([(habit.covariance_type, habit.ridge)], 1, 1, n_loops=N_LOOPS)
 
 
+def _converge(
+    problem: Problem,
+    n_components: int,
+    log_proba: Float[np.ndarray, " j"],
+    start: Int[np.ndarray, " n"],
+    habit: Habit,
+    on: Backend,
+) -> Solution:
+    """The winning start again, alone and to the end."""
+    start = start[: len(problem.X)]
+    tables = pad_tables([problem.X], [problem.weight])
+    candidates = run(
+        lambda *_: network_of_habit(habit),
+        tables,
+        start[None, None],
+        n_components,
+        on,
+        tol=TOLERANCE,
+    )
+    return solution(candidates, 0, problem, n_components, log_proba, start, habit)
+
+
 def _run_habits(
     habits: Sequence[Habit],
     tables: Tables,
@@ -141,7 +160,7 @@ def _run_habits(
         return EMNetwork({k: v[:, index] for k, v in single.items()}, n_loops=n_loops)
 
     network: NetworkOf = network_of
-    return run(network, tables, repeated, n_components, on, tol=TOLERANCE)
+    return run(network, tables, repeated, n_components, on)
 
 
 def _bic(

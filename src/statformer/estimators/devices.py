@@ -29,7 +29,9 @@ class Backend:
         """A numpy array on the device; floats as float64 (float32 where it has no float64)."""
         if self.torch is None:
             return array
-        tensor = self.torch.as_tensor(np.ascontiguousarray(array))
+        array = np.ascontiguousarray(array)
+        # torch does not know read-only memory, which loaded weights are
+        tensor = self.torch.as_tensor(array if array.flags.writeable else array.copy())
         if tensor.dtype == self.torch.float64 and self.device.type == "mps":
             tensor = tensor.to(self.torch.float32)
         return tensor.to(self.device)

@@ -116,9 +116,7 @@ def finish(model: AttentionMixture, prepared: Prepared, found: Solution, on: Bac
     kind = "full" if found.habit is None else found.habit.covariance_type
     mixture = FrozenMixture(prepared.standardizer, found.centres, found.readout, kind)
     context = mixture.responsibilities(prepared.rows.X, on).argmax(axis=1)
-    order = np.argsort(
-        -np.bincount(context, prepared.rows.weight, minlength=mixture.n_components), kind="stable"
-    )
+    order = _by_size(context, prepared.rows.weight, mixture.n_components)
     mixture = mixture.reordered(order)
     model.n_components_proba_ = np.exp(found.log_proba)
     model._adopt(mixture)
@@ -149,6 +147,16 @@ def finish(model: AttentionMixture, prepared: Prepared, found: Solution, on: Bac
             EmptyClusterWarning,
             stacklevel=4,
         )
+
+
+def _by_size(
+    labels: Int[np.ndarray, " n"], weight: Float[np.ndarray, " n"], n_components: int
+) -> Int[np.ndarray, " c"]:
+    """Components from large to small; of equal ones, the one that owns the earliest row first."""
+    first = np.full(n_components, len(labels))
+    present, place = np.unique(labels, return_index=True)
+    first[present] = place
+    return np.lexsort((first, -np.bincount(labels, weight, minlength=n_components)))
 
 
 def replay(origin: Origin, checkpoint: Checkpoint, on: Backend) -> Float[np.ndarray, "l n c"]:

@@ -133,7 +133,14 @@ def _encoder(path: Path, document: dict[str, Any]) -> TableEncoder:
                 columns.append(Column(name, float(fill), tuple(categories)))
             case _:
                 raise WeightsError(f"{path}: {entry!r} does not describe a column")
+        last = columns[-1]
+        if not np.isfinite(last.fill) or (
+            last.categories and last.fill not in range(len(last.categories))
+        ):
+            raise WeightsError(f"{path}: column {last.name!r} has no fill value {last.fill}")
     names = document["feature_names_in"]
+    if names is not None and not all(isinstance(name, str) for name in names):
+        raise WeightsError(f"{path}: the names of the columns are not all text")
     n = document["n_features_in"]
     if n < 1 or len(columns) != n or (names is not None and len(names) != n):
         raise WeightsError(f"{path}: {len(columns)} columns described, {n} expected")
@@ -193,6 +200,11 @@ def _check_values(path: Path, arrays: dict[str, Any]) -> None:
     positive = all((arrays[key] > 0).all() for key in ("scale", "temperature", "nu", "weights"))
     if not len(weights) or not positive or abs(weights.sum() - 1.0) > 1e-9:
         raise WeightsError(f"{path}: weights, scales or temperature are not those of a mixture")
+    rho, proba = arrays["rho"], arrays["n_components_proba"]
+    if (rho < 0).any() or (rho > 1).any():
+        raise WeightsError(f"{path}: rho is not between 0 and 1")
+    if (proba < 0).any() or abs(proba.sum() - 1.0) > 1e-6:
+        raise WeightsError(f"{path}: n_components_proba does not sum to 1")
     if not np.allclose(covariances, np.swapaxes(covariances, 1, 2)):
         raise WeightsError(f"{path}: a covariance is not symmetric")
     try:

@@ -98,7 +98,8 @@ def _header(path: Path, data: bytes) -> tuple[dict[str, Any], int]:
     for magic, kind in _FOREIGN.items():
         if data.startswith(magic):
             raise WeightsError(f"{path}: {kind}, not safetensors; it was not opened")
-    if data[:1] == b"\x80" and data[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}:
+    # a header of 0x0280 to 0x05ff bytes begins alike, but goes on with zeros
+    if data[:1] == b"\x80" and data[1:2] in {b"\2", b"\3", b"\4", b"\5"} and any(data[2:8]):
         raise WeightsError(f"{path}: a pickle, not safetensors; it was not opened")
     if len(data) < 8:
         raise WeightsError(f"{path}: {len(data)} bytes, too short for a safetensors file")
