@@ -137,8 +137,8 @@ def dynamic_imports(source: str, layer: str) -> Iterator[DynamicImport]:
         name = getattr(call.func, "id", getattr(call.func, "attr", None))
         if name not in {"require", "import_module", "__import__"}:
             continue
-        words = [a.value for a in call.args if isinstance(a, ast.Constant)]
-        if words:
+        words = [a.value if isinstance(a, ast.Constant) else None for a in call.args]
+        if words[0] is not None:
             extra = str(words[1]) if name == "require" else None
             package = str(words[0]).partition(".")[0]
             yield DynamicImport(layer, package, extra, id(call) in inner)
