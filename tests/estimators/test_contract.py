@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -16,6 +17,14 @@ pytestmark = [
     # scikit-learn's own remarks: skipped checks, the array API
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def numpy_seed_is_restored() -> Iterator[None]:
+    """Some of the checks, not the estimator, draw from numpy's global state."""
+    state = np.random.get_state()  # noqa: NPY002
+    yield
+    np.random.set_state(state)  # noqa: NPY002
 
 
 @parametrize_with_checks(

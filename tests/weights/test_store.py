@@ -85,6 +85,7 @@ def test_packed_weights_are_found_and_guarded(
         card["sha256"]
         == json.loads((folder / "manifest.json").read_text())["mixture"]["weights"]["sha256"]
     )
+    assert path.read_bytes() == checkpoint.read_bytes()
     store._load_shipped.cache_clear()
     damaged = bytearray(path.read_bytes())
     damaged[-1] ^= 1
@@ -98,13 +99,29 @@ def test_packed_weights_are_found_and_guarded(
     assert not list(folder.glob(".*")), "a temporary file was left behind"
 
 
+def test_packing_keeps_the_card_of_the_layers(checkpoint: Path, tmp_path: Path) -> None:
+    weights, _ = load_weights(checkpoint)
+    layers = {key: np.float32(value) for key, value in weights.items() if key[:3] == "em."}
+    run = tmp_path / "layers"
+    run.mkdir()
+    save_file(layers, run / "final.safetensors")
+    (run / "card.json").write_text(json.dumps({"recipe": "mixture", "seed": 4}))
+    path = write_weights(checkpoint, run, folder=tmp_path)
+    card = json.loads(path.with_suffix(".json").read_text())
+    assert (card["clusterer"]["recipe"], card["clusterer"]["seed"]) == ("mixture", 4)
+    layers["em.b_cov"] += 1
+    save_file(layers, run / "final.safetensors")
+    with pytest.raises(WeightsError, match="not those of the source"):
+        write_weights(checkpoint, run, folder=tmp_path)
+
+
 def test_shipped_weights_are_those_of_the_manifest() -> None:
     """Fails until the package has its weights: they are part of the product."""
     weights, card = load_weights("pretrained")
     assert weights["em.b_cov"].shape[0] > 1
     assert any(key.startswith("count.") for key in weights)
     assert {"recipe", "seed"} <= set(card)
-    assert sum(value.size for value in weights.values()) * 4 < 2**20
+    assert sum(value.nbytes for value in weights.values()) < 2**20
 
 
 def test_loading_needs_no_torch(checkpoint: Path) -> None:

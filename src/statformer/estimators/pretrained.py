@@ -24,6 +24,7 @@ from statformer.estimators.problems import (
     Solution,
     buckets,
     certain,
+    log_softmax,
     places,
     solution,
 )
@@ -42,8 +43,10 @@ from statformer.nn.sweep import LLOYD_STEPS, sweep
 SWEEP_STARTS = 2
 SWEEP_ROWS = 1000
 SWEEP_ELEMENTS = 2**25
-# The sweep only feeds the counting network, which was trained in single precision; beyond this many
-# robust standard deviations the squares of a float32 would drown the ridge.
+# The counting network learned on sweeps up to this K; a smaller max_components conditions on less.
+TRAINED_COMPONENTS = 20
+# The sweep only feeds the counting network, which read single precision in training; beyond this
+# many robust standard deviations the squares of a float32 would drown the ridge.
 SINGLE_PRECISION_LIMIT = 30.0
 
 
@@ -90,6 +93,8 @@ def count_components(
 ) -> Float[np.ndarray, "b j"]:
     """log P(K = j + 1) of each table, from the same sweep that the counting network learned on.
 
+    The sweep goes to K = 20 at least; then K <= max_components is conditioned on.
+
     Raises ValueError where the checkpoint has no counting network.
     """
     if not checkpoint.count:
@@ -97,11 +102,12 @@ def count_components(
             f"weights={checkpoint.name!r} hold no counting network; give n_components, or use "
             "weights='pretrained'"
         )
-    contexts = [_sweep_context(problem, max_components) for problem in problems]
+    widest = max(max_components, TRAINED_COMPONENTS)
+    contexts = [_sweep_context(problem, widest) for problem in problems]
     n, p = np.max([X.shape for X, _ in contexts], axis=0)
-    step = max(1, SWEEP_ELEMENTS // (8 * SWEEP_STARTS * max_components**2 * int(n * p)))
+    step = max(1, SWEEP_ELEMENTS // (8 * SWEEP_STARTS * widest**2 * int(n * p)))
     is_tame = np.array([np.abs(X).max() <= SINGLE_PRECISION_LIMIT for X, _ in contexts])
-    log_proba = np.empty((len(problems), max_components))
+    log_proba = np.empty((len(problems), widest))
     for members in (np.flatnonzero(is_tame), np.flatnonzero(~is_tame)):
         for first in range(0, len(members), step):
             rows = members[first : first + step]
@@ -109,12 +115,12 @@ def count_components(
             draw = _Draws([problems[i].rng for i in rows])
             found = None
             if is_tame[rows[0]]:
-                found = _swept(checkpoint, tables, max_components, draw, np.float32, on)
+                found = _swept(checkpoint, tables, widest, draw, np.float32, on)
             if found is None:
-                found = _swept(checkpoint, tables, max_components, draw, np.float64, on)
+                found = _swept(checkpoint, tables, widest, draw, np.float64, on)
             assert found is not None
             log_proba[rows] = found
-    return log_proba
+    return log_softmax(log_proba[:, :max_components])
 
 
 class _Draws:

@@ -1,6 +1,6 @@
 """Put the result of a training run into the package: weights, card and manifest entry.
 
-`python -m statformer.weights.pack RUN_FOLDER [NAME]` is what a release runs.
+`python -m statformer.weights.pack RUN_FOLDER [CLUSTERER_FOLDER]` is what a release runs.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
-from safetensors.numpy import save
 
-from statformer.weights.store import PACKAGE_FOLDER, load_weights, sha256
+from statformer.weights.reader import WeightsError
+from statformer.weights.store import PACKAGE_FOLDER, load_weights, sha256, weight_file
 
 
 def write_weights(
     source: str | Path,
-    name: str = "mixture",
+    clusterer: str | Path | None = None,
     *,
+    name: str = "mixture",
     folder: Path = PACKAGE_FOLDER,
     card: Mapping[str, Any] | None = None,
-    single_precision: bool = True,
 ) -> Path:
     """Copy a checkpoint into `folder` as NAME.safetensors and NAME.json; update manifest.json.
 
@@ -34,25 +33,29 @@ def write_weights(
     ----------
     source : path
         A folder with `final.safetensors` and `card.json`, or a safetensors file.
+    clusterer : path, optional
+        The run that trained the layers, where `source` trained the counting network on top of
+        them; its card is kept under "clusterer".
     name : str
         What `load_weights` will call it.
     folder : Path
         Where the manifest is; the package by default.
     card : mapping, optional
         Entries to add to the card of the run.
-    single_precision : bool
-        Store as float32 (networks are trained in float32); False keeps float64.
 
-    Returns the path of the weight file. Raises what `load_weights` raises.
+    Returns the path of the weight file. Raises what `load_weights` raises, and WeightsError where
+    the layers of the two runs differ.
     """
     weights, found = load_weights(Path(source))
-    dtype = np.float32 if single_precision else np.float64
-    arrays: dict[str, Float[np.ndarray, "..."]] = {
-        key: np.ascontiguousarray(value, dtype=dtype) for key, value in sorted(weights.items())
-    }
+    if clusterer is not None:
+        found["clusterer"] = _card_of_layers(Path(clusterer), weights)
+    found["n_parameters"] = sum(int(value.size) for value in weights.values())
+    described = {**found, **(card or {})}
+    described.pop("sha256")
+    text = json.dumps(described, indent=1, sort_keys=True) + "\n"
     parts = {
-        "weights": (f"{name}.safetensors", save(arrays)),
-        "card": (f"{name}.json", _card_text({**found, **(card or {})}, arrays)),
+        "weights": (f"{name}.safetensors", weight_file(Path(source)).read_bytes()),
+        "card": (f"{name}.json", text.encode()),
     }
     entry = {}
     for part, (file, data) in parts.items():
@@ -75,10 +78,11 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
-def _card_text(card: Mapping[str, Any], arrays: Mapping[str, Any]) -> bytes:
-    described = {key: value for key, value in card.items() if key != "sha256"}
-    described["n_parameters"] = sum(int(value.size) for value in arrays.values())
-    return (json.dumps(described, indent=2, sort_keys=True) + "\n").encode()
+def _card_of_layers(clusterer: Path, weights: Mapping[str, Any]) -> dict[str, Any]:
+    layers, card = load_weights(clusterer)
+    if not all(np.array_equal(weights.get(key, np.nan), value) for key, value in layers.items()):
+        raise WeightsError(f"clusterer={str(clusterer)!r}: its layers are not those of the source")
+    return card
 
 
 def _update_manifest(path: Path, name: str, entry: Mapping[str, Any]) -> None:

@@ -59,7 +59,7 @@ def load_weights(
             "and no such file; pass a path to a .safetensors file"
         )
     else:
-        path = _weight_file(Path(name))
+        path = weight_file(Path(name))
         stat = path.stat()
         weights, card = _load_file(path, stat.st_mtime_ns, stat.st_size)
     return dict(weights), dict(card)
@@ -75,7 +75,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return read_json(path, MAX_CARD_BYTES) if path.is_file() else {}
 
 
-def _weight_file(path: Path) -> Path:
+def weight_file(path: Path) -> Path:
+    """The safetensors file of a run: the path itself, or `final.safetensors` in a folder."""
     path = path / "final.safetensors" if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"weights={str(path)!r}: no such file")
