@@ -2,7 +2,7 @@
 
 Centre tokens carry (pi, mu, Sigma). In each layer the centres attend to the data (M: weighted
 moments), a small network regularises the covariances, and the data attend to the centres (E:
-responsibilities). Ancestors: Neural EM (Greff et al. 2017), differentiable EM (Kim 2021) and OTKE
+responsibilities). Ancestors: Neural EM (Greff et al. 2017), differentiable EM (Kim 2022) and OTKE
 (Mialon et al. 2021). The layer itself is ours. Nothing here asks for the number of columns,
 components or rows, and nothing here is evidence for a theorem about softmax Transformers; for
 that see `nn/mixture.py`.
