@@ -1,0 +1,117 @@
+"""`statformer bench mixture`: the network beside its rivals, part by part, into one JSON file.
+
+Parts: (a) K given, (b) K unknown, (c) the paper's family, (d) development tables, (e) cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from statformer.benchmarks import cost, development, given_k, paper_family, unknown_k
+from statformer.benchmarks.settings import PARTS, Bench, Progress, Sizes, silent
+from statformer.benchmarks.targets import targets
+from statformer.estimators.base import resolve_weights
+from statformer.estimators.constructed import RIDGES
+from statformer.runs.machine import commit, machine, sources_digest, versions
+from statformer.runs.record import Record
+from statformer.runs.timing import LoadWatch
+from statformer.runs.workers import workers
+
+SCHEMA = "statformer-bench-mixture/1"
+INPUTS = {
+    "pretrained, B'": "the table as drawn; robust scaling (median; interquartile range or wider)",
+    "scikit-learn's methods": "z-scores of the same table; EM with reg_covar 1e-4",
+}
+NOT_RUN = {
+    "autogmm": "graspologic 3.3.0 installs but does not run: it calls "
+    "AgglomerativeClustering(affinity=...), which scikit-learn removed in 1.4"
+}
+RUNNERS: dict[str, Callable[[Bench], None]] = {
+    "a": given_k.run,
+    "b": unknown_k.run,
+    "c": paper_family.run,
+    "d": development.run,
+    "e": cost.run,
+}
+
+
+def bench_mixture(
+    sizes: Sizes,
+    parts: Sequence[str] = tuple(PARTS),
+    *,
+    json_path: Path | None = None,
+    force: bool = False,
+    weights: str = "pretrained",
+    without: Path = Path("training"),
+    tables: Path = Path("examples/data"),
+    n_workers: int = 1,
+    command: str = "",
+    callback: Callable[[Progress], None] = silent,
+) -> dict[str, Any]:
+    """Run the parts and return what the JSON file holds; finished cells of that file are kept.
+
+    Raises ValueError for an unknown part, for weights without a counting network where (b) or
+    (e) needs one, and for a folder without tables; FileNotFoundError for missing weights;
+    FileExistsError where `json_path` holds another measurement and `force` is False.
+    """
+    parts = _checked(parts)
+    checkpoint = resolve_weights(weights)
+    if checkpoint.is_constructed:
+        raise ValueError("weights='constructed' is the rival B' itself; pass learned weights")
+    if not checkpoint.count and {"b", "d", "e"} & set(parts):
+        raise ValueError(
+            f"weights={weights!r} hold no counting network, which parts b, d and e need; "
+            "measure parts a and c"
+        )
+    if "d" in parts and not any(tables.glob("*.csv")):
+        raise ValueError(f"tables={tables}: no CSV file in this folder; pass another folder")
+    fingerprint = {
+        "schema": SCHEMA,
+        "sizes": vars(sizes),
+        "weights sha256": checkpoint.sha256,
+        "sources": sources_digest(),
+        "tables": sorted(path.name for path in tables.glob("*.csv")),
+    }
+    record = Record(json_path, fingerprint, force)
+    watch = LoadWatch()
+    record.update(
+        schema=SCHEMA,
+        mode=sizes.name,
+        is_first_look=sizes.tables < 200,
+        command=command,
+        commit=commit(),
+        versions=versions(),
+        machine=machine(),
+        weights={"name": weights, "sha256": checkpoint.sha256},
+        inputs=INPUTS,
+        not_run=NOT_RUN,
+        ridges=RIDGES,
+        n_workers=n_workers,
+        began=record.data.get("began", _now()),
+    )
+    with workers(n_workers) as pool:
+        bench = Bench(sizes, record, pool, weights, without, tables, callback)
+        for part in parts:
+            RUNNERS[part](bench)
+    measured = [part for part in PARTS if any(c["part"] == part for c in record.cells.values())]
+    record.update(
+        ended=_now(),
+        other_load=watch.read(),
+        targets=[target.as_dict() for target in targets(record.cells, measured)],
+    )
+    return record.data
+
+
+def _checked(parts: Sequence[str]) -> list[str]:
+    unknown = [part for part in parts if part not in PARTS]
+    if unknown or not parts:
+        named = ",".join(unknown) or "none"
+        raise ValueError(f"part={named} is unknown; choose from {','.join(PARTS)}")
+    return [part for part in PARTS if part in parts]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,3 @@
+"""What benchmarks and experiments share: intervals, timings, the machine, records, workers."""
+
+from __future__ import annotations
