@@ -11,6 +11,7 @@ Axes: b tables, h habits, s starts, k candidate numbers of components, n points,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -28,6 +29,7 @@ from statformer.estimators.problems import (
     n_parameters,
     places,
     solution,
+    sweep_context,
 )
 from statformer.estimators.starts import (
     Candidates,
@@ -93,6 +95,8 @@ def count_components(
     problems: Sequence[Problem], max_components: int, on: Backend
 ) -> Float[np.ndarray, "b j"]:
     """log P(K = j + 1) of each table from BIC weights."""
+    contexts = [sweep_context(p, max_components, SWEEP_STARTS) for p in problems]
+    problems = [replace(p, X=X, weight=w) for p, (X, w) in zip(problems, contexts, strict=True)]
     largest = np.array([p.largest(max_components) for p in problems])
     draws = [
         draw_uniforms(p.rng, SWEEP_STARTS, int(k)) for p, k in zip(problems, largest, strict=True)

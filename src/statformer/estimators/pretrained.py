@@ -17,7 +17,6 @@ from numpy.random import Generator
 
 from statformer.batch import Tables
 from statformer.estimators.base import Checkpoint
-from statformer.estimators.context import systematic_draw
 from statformer.estimators.devices import Backend
 from statformer.estimators.problems import (
     Problem,
@@ -27,6 +26,7 @@ from statformer.estimators.problems import (
     log_softmax,
     places,
     solution,
+    sweep_context,
 )
 from statformer.estimators.starts import (
     assign,
@@ -41,8 +41,7 @@ from statformer.nn.em_network import EMNetwork
 from statformer.nn.sweep import LLOYD_STEPS, sweep
 
 SWEEP_STARTS = 2
-SWEEP_ROWS = 1000
-SWEEP_ELEMENTS = 2**25
+BATCH_ELEMENTS = 2**22
 # The counting network learned on sweeps up to this K; a smaller max_components conditions on less.
 TRAINED_COMPONENTS = 20
 # The sweep only feeds the counting network, which read single precision in training; beyond this
@@ -103,9 +102,9 @@ def count_components(
             "weights='pretrained'"
         )
     widest = max(max_components, TRAINED_COMPONENTS)
-    contexts = [_sweep_context(problem, widest) for problem in problems]
+    contexts = [sweep_context(problem, widest, SWEEP_STARTS) for problem in problems]
     n, p = np.max([X.shape for X, _ in contexts], axis=0)
-    step = max(1, SWEEP_ELEMENTS // (8 * SWEEP_STARTS * widest**2 * int(n * p)))
+    step = max(1, BATCH_ELEMENTS // (SWEEP_STARTS * widest**2 * int(n * p)))
     is_tame = np.array([np.abs(X).max() <= SINGLE_PRECISION_LIMIT for X, _ in contexts])
     log_proba = np.empty((len(problems), widest))
     for members in (np.flatnonzero(is_tame), np.flatnonzero(~is_tame)):
@@ -171,19 +170,3 @@ def _swept(
             return None
         raise
     return None if dtype is np.float32 and np.isnan(found).any() else found
-
-
-def _sweep_context(
-    problem: Problem, max_components: int
-) -> tuple[Float[np.ndarray, "n p"], Float[np.ndarray, " n"]]:
-    """The rows the sweep reads: all, or a draw as large as the counting network has learned on.
-
-    A single wide table is cut further, so that no batch outgrows `SWEEP_ELEMENTS`.
-    """
-    n, p = problem.X.shape
-    fits = SWEEP_ELEMENTS // (SWEEP_STARTS * max_components**2 * p)
-    limit = max(min(SWEEP_ROWS, fits), 2 * max_components)
-    if n <= limit:
-        return problem.X, problem.weight
-    drawn, weight = systematic_draw(problem.weight, limit, problem.rng)
-    return problem.X[drawn], weight

@@ -12,8 +12,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from statformer.batch import Centres, Readout
+from statformer.estimators.context import systematic_draw
 from statformer.estimators.starts import Candidates
 
+SWEEP_ROWS = 1000
+SWEEP_ELEMENTS = 2**25
 BUCKETS = (5, 10, 20, 40, 80)  # runs of similar K share a batch; the widest sets the padding
 
 
@@ -117,6 +120,23 @@ def buckets(counts: Iterable[int]) -> list[list[int]]:
 def places(counts: Sequence[int], group: Sequence[int]) -> list[int]:
     """Tables whose K is in the group."""
     return [i for i, k in enumerate(counts) if k in group]
+
+
+def sweep_context(
+    problem: Problem, max_components: int, n_starts: int
+) -> tuple[Float[np.ndarray, "n p"], Float[np.ndarray, " n"]]:
+    """The rows that a sweep over K reads: all, or a draw of `SWEEP_ROWS`.
+
+    The counting network has learned on tables of that length. A wide table is cut further, so
+    that the widest K of all starts stays near `SWEEP_ELEMENTS` numbers.
+    """
+    n, p = problem.X.shape
+    fits = SWEEP_ELEMENTS // (n_starts * max_components**2 * p)
+    limit = max(min(SWEEP_ROWS, fits), 2 * max_components)
+    if n <= limit:
+        return problem.X, problem.weight
+    drawn, weight = systematic_draw(problem.weight, limit, problem.rng)
+    return problem.X[drawn], weight
 
 
 def log_softmax(score: Float[np.ndarray, "b j"]) -> Float[np.ndarray, "b j"]:

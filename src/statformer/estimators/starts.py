@@ -123,7 +123,8 @@ def run(
     p = tables.X.shape[2]
     parts = []
     order = []
-    for rows, runs in _batches(b, s, n_components * p * n):
+    # the pairs of columns are laid out once per batch: a batch should not be smaller than they are
+    for rows, runs in _batches(b, s, n_components * p * n, max(ELEMENTS, n * p * p // 4)):
         part = _rows_of(tables, rows)
         n_tables = len(part.X)
         network = network_of(n_tables, runs)
@@ -152,9 +153,9 @@ def one_hot(labels: Int[np.ndarray, "B n"], c: int) -> Float[np.ndarray, "B n c"
     return hot.astype(np.float64).transpose(0, 2, 1)
 
 
-def _batches(b: int, s: int, elements: int) -> Iterator[tuple[slice, slice]]:
-    """Slices of tables and of runs whose product stays near `ELEMENTS`."""
-    per_batch = max(1, ELEMENTS // max(elements, 1))
+def _batches(b: int, s: int, elements: int, limit: int = ELEMENTS) -> Iterator[tuple[slice, slice]]:
+    """Slices of tables and of runs whose product stays near `limit` numbers."""
+    per_batch = max(1, limit // max(elements, 1))
     if per_batch >= s:
         step = max(1, per_batch // s)
         for first in range(0, b, step):

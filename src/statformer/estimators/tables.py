@@ -14,6 +14,7 @@ from statformer.estimators.mixture import AttentionMixture
 
 GROUP_TABLES = 64
 GROUP_CELLS = 2**22  # rows x columns, padding included, of tables that are solved together
+GROUP_PAIRS = 2**16  # columns squared: every run of every table keeps its covariances for a while
 
 
 def cluster_tables(
@@ -61,8 +62,10 @@ def _groups(shapes: Sequence[tuple[int, ...]]) -> Iterator[list[int]]:
     group: list[int] = []
     for i in order:
         n, p = np.max([shapes[j] for j in [*group, i]], axis=0)
-        wide = bool(group) and p > 1.5 * shapes[group[0]][1]
-        if len(group) == GROUP_TABLES or wide or (group and (len(group) + 1) * n * p > GROUP_CELLS):
+        size = len(group) + 1
+        wide = p > 1.5 * shapes[group[0]][1] if group else False
+        full = size > GROUP_TABLES or size * n * p > GROUP_CELLS or size * p * p > GROUP_PAIRS
+        if group and (wide or full):
             yield group
             group = []
         group.append(i)
