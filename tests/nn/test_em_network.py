@@ -286,22 +286,26 @@ def test_the_score_is_the_formula(is_padded: bool) -> None:
     assert not found[:, 4:].any()
 
 
-def student_weights(nu: float, ridge: float = 1e-9) -> dict[str, np.ndarray]:
+def student_weights(
+    nu: float, ridge: float = 1e-9, logit_rho: float = 60.0
+) -> dict[str, np.ndarray]:
     """Constructed EM of full covariances with every component Student-t (rho = 1)."""
-    return em_weights("full", ridge) | {"b_tail": np.array([[60.0, np.log(nu - 1.0)]])}
+    return em_weights("full", ridge) | {"b_tail": np.array([[logit_rho, np.log(nu - 1.0)]])}
 
 
-def test_robust_moments_are_divided_by_their_own_weights() -> None:
-    """mu and S of layer 2 from r and u of layer 1, u = (nu + d) / (nu + m)."""
+@pytest.mark.parametrize("rho", [1.0, 0.5, 0.1])
+def test_robust_moments_are_divided_by_their_own_weights(rho: float) -> None:
+    """mu and S of layer 2 from r and u of layer 1, u = 1 - rho + rho (nu + d) / (nu + m)."""
     problem = draw(7, 60, 3, 2)
     tables, start = alone(problem)
-    trace = EMNetwork(student_weights(3.0, 1e-3), n_loops=2)(tables, start)
+    logit = 60.0 if rho == 1.0 else float(special.logit(rho))
+    trace = EMNetwork(student_weights(3.0, 1e-3, logit), n_loops=2)(tables, start)
     before, after = trace.centres
     r = trace.responsibilities[0][0]
     for k in range(2):
         offset = problem.X - before.means[0, k]
         m = np.einsum("nd,de,ne->n", offset, np.linalg.inv(before.covariances[0, k]), offset)
-        a = r[:, k] * (3.0 + 3) / (3.0 + m)
+        a = r[:, k] * (1.0 - rho + rho * (3.0 + 3) / (3.0 + m))
         mean = a @ problem.X / a.sum()
         S = (a[:, None] * (problem.X - mean)).T @ (problem.X - mean) / a.sum()
         np.testing.assert_allclose(after.means[0, k], mean, atol=1e-9)
