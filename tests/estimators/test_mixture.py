@@ -189,6 +189,17 @@ def test_trace_ends_in_the_responsibilities(weights: str | Path, overlapping: np
     np.testing.assert_allclose(trace.sum(axis=2), 1.0, atol=1e-12)
 
 
+def test_rows_far_out_keep_the_labels_of_the_layers(
+    checkpoint: Path, overlapping: np.ndarray
+) -> None:
+    X = np.concatenate([np.tile(overlapping, (4, 1)), np.full((2, 3), 1e4), [[-500.0, 0, 0]]])
+    X[:360] += 0.1 * np.random.default_rng(0).normal(size=(360, 3))
+    model = AttentionMixture(3, weights=checkpoint, random_state=0).fit(X)
+    np.testing.assert_allclose(model.trace_[-1], model.predict_proba(X), atol=1e-9)
+    twin = model.to_sklearn().score_samples(X)
+    np.testing.assert_allclose(model.score_samples(X), twin, rtol=1e-9)
+
+
 def test_trace_of_repeated_rows(checkpoint: Path, overlapping: np.ndarray) -> None:
     X = np.repeat(overlapping[:20], 3, axis=0)
     model = AttentionMixture(2, weights=checkpoint, random_state=0).fit(X)

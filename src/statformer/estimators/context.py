@@ -12,10 +12,9 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.linalg import eigh
 
-from statformer.nn.standardize import robust_scale
+from statformer.nn.standardize import compress, robust_scale
 
 Matrix = Float[np.ndarray, "n d"]
-_FARTHEST = 1e4  # standardised values: sums of their squares keep digits beside the ridge
 _SMALLEST = 1e-153  # columns that vary less would lose their variance in float64
 _RESIDUAL_FLOOR = 1e-4
 
@@ -96,6 +95,9 @@ class Standardizer:
 
     centre, scale "d"; origin "d" and directions "d p" are None without projection. Across the
     directions that were dropped the density is N(0, residual).
+
+    The layers read `compress(z)` in the place of z, in training and here, so that far values
+    keep their side without taking everyone's digits. Densities read z itself.
     """
 
     centre: Float[np.ndarray, " d"]
@@ -105,8 +107,11 @@ class Standardizer:
     residual: float = 1.0
 
     def __call__(self, X: Matrix) -> Float[np.ndarray, "n p"]:
-        """What the network reads."""
-        z = self.standardize(X)
+        """What the layers read: values beyond 20 are compressed."""
+        return self.project(compress(self.standardize(X)))
+
+    def project(self, z: Matrix) -> Float[np.ndarray, "n p"]:
+        """u, or z where nothing is projected."""
         return z if self.directions is None else (z - self.origin) @ self.directions
 
     def standardize(self, X: Matrix) -> Matrix:
@@ -163,7 +168,7 @@ def learn_standardizer(rows: Rows, max_features: int) -> Standardizer:
     centre, scale = centre[0], scale[0]
     distance = np.abs(scaled - centre).max(axis=0)
     is_constant = distance <= 4.0 * np.finfo(np.float64).eps
-    scale = np.where(is_constant, 1.0, np.maximum(scale, distance / _FARTHEST))
+    scale = np.where(is_constant, 1.0, scale)
     in_units = scale * unit
     if (in_units < _SMALLEST).any():
         j = int(np.argmin(in_units))
@@ -176,7 +181,7 @@ def learn_standardizer(rows: Rows, max_features: int) -> Standardizer:
 
 
 def _project(plain: Standardizer, rows: Rows, p: int) -> Standardizer:
-    """Principal directions of the standardised rows, and the mean variance of the others."""
+    """Principal directions of the compressed rows, and the mean variance of the others."""
     z, share = plain(rows.X), rows.weight / rows.weight.sum()
     origin = share @ z
     B = np.sqrt(share)[:, None] * (z - origin)

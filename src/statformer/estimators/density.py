@@ -2,7 +2,8 @@
 
 Two read-outs of one set of centres. The density is the plain Gaussian mixture
 sum_k pi_k N(x; mu_k, Sigma_k). The responsibilities are the network's last E layer, with its
-learned temperature, strength and tails; with constructed weights the two agree.
+learned temperature, strength and tails, and reads values beyond 20 scales compressed. With
+constructed weights and no such values the two agree.
 
 Axes: n rows, d columns of the matrix, p columns the network sees, c components.
 """
@@ -66,14 +67,15 @@ class FrozenMixture:
         """The last E layer: each row alone against the centres."""
         centres, readout = on.put_record(self.centres), on.put_record(self.readout)
         with on.inference():
-            r = on.get(respond(self._table(X, on), centres, readout)[0])
+            r = on.get(respond(_table(self.standardizer(X), on), centres, readout)[0])
         found: Float[np.ndarray, "n c"] = r
         return found
 
     def log_density(self, X: Float[np.ndarray, "n d"], on: Backend) -> Float[np.ndarray, " n"]:
         """log sum_k pi_k N(x; mu_k, Sigma_k), normalised in the caller's units."""
+        u = self.standardizer.project(self.standardizer.standardize(X))
         with on.inference():
-            inside = on.get(log_density(self._table(X, on), on.put_record(self.centres))[0])
+            inside = on.get(log_density(_table(u, on), on.put_record(self.centres))[0])
         total: Float[np.ndarray, " n"] = (
             inside + self.standardizer.residual_density(X) + self.standardizer.log_volume()
         )
@@ -136,6 +138,6 @@ class FrozenMixture:
         gmm.n_features_in_ = d
         return gmm
 
-    def _table(self, X: Float[np.ndarray, "n d"], on: Backend) -> Tables:
-        z = self.standardizer(X)
-        return on.put_record(Tables(z[None], np.ones((1, len(z)))))
+
+def _table(u: Float[np.ndarray, "n p"], on: Backend) -> Tables:
+    return on.put_record(Tables(u[None], np.ones((1, len(u)))))

@@ -55,8 +55,9 @@ class AttentionMixture(
     There are two read-outs. `score_samples`, `score`, `bic`, `aic` and the choice among starts
     use the density above, and `to_sklearn()` has the same. `predict`, `predict_proba` and
     `transform` are the network's last E layer, softmax_k of temperature [(1 - rho_k) log N +
-    rho_k log t_nu + strength log pi_k] with learned numbers; with weights="constructed" it is
-    the posterior of the density, with learned weights it is better calibrated off Gaussian shapes.
+    rho_k log t_nu + strength log pi_k] with learned numbers. With weights="constructed" that is the
+    posterior of the density. The layers read values of more than 20 robust standard deviations
+    compressed (`nn.standardize.compress`); the density reads them as they are.
 
     Parameters
     ----------
