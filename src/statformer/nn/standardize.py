@@ -38,8 +38,8 @@ def robust_scale(X: Array, weight: Array) -> tuple[Array, Array]:
 
     scale = max(IQR / 1.349, (q95 - q05) / (2 * 3.29), (q99 - q01) / (4 * 4.653)): the standard
     deviation of a Gaussian column; the wider ranges take over where half of a column is one
-    value. Where all three are below a thousandth of the standard deviation, that is the scale;
-    a constant column has scale 1. The rule is ours.
+    value. Where all three vanish (below 1e-9 standard deviations), the standard deviation is the
+    scale; a constant column has scale 1. The rule is ours.
     """
     xp = array_namespace(X)
     q01, q05, q25, centre, q75, q95, q99 = weighted_quantiles(X, weight)
@@ -49,7 +49,7 @@ def robust_scale(X: Array, weight: Array) -> tuple[Array, Array]:
     mean = xp.sum(weight[:, :, None] * X, axis=1) / total
     spread = xp.sum(weight[:, :, None] * (X - mean[:, None, :]) ** 2, axis=1) / total
     spread = xp.sqrt(spread)
-    scale = xp.where(scale < 1e-3 * spread, spread, scale)
+    scale = xp.where(scale < 1e-9 * spread, spread, scale)
     one = xp.ones(scale.shape, dtype=scale.dtype, device=device(scale))
     return centre, xp.where(scale > 0, scale, one)
 

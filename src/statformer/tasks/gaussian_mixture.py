@@ -135,8 +135,8 @@ class PaperMixturePrior:
 
     x = theta_z + sigma N(0, I), equal weights, the centres on a random direction (K = 2) or at
     the corners of a random regular simplex (K > 2, needs d >= K - 1), at distance
-    Delta = separation * sigma of each other. The setting of He et al. 2025 (arXiv 2502.06007) is
-    isotropic; their sizes, weights and centres were not found, so these are ours.
+    Delta = separation * sigma of each other. The simplest setting of He et al. 2025 (arXiv
+    2502.06007); their covariances, sizes, weights and centres were not found, so these are ours.
     """
 
     n_points: int = 200

@@ -4,7 +4,7 @@
 
 Running every table at every K is what costs, so a pool of tables is run once (kept under the
 clusterer's folder, made anew from its seed where it is missing) and the small network passes over
-it many times; tables 1 to `n_validation` of the pool are never trained on.
+it many times; the first `n_validation` tables of the pool are never trained on.
 
 Loss: -log P(K | X) of the true K. Adam, cosine to zero, weight decay (the pool is finite). Ours.
 
@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from statformer.batch import Tables
 from statformer.nn.component_count import N_TOKEN_FEATURES, ComponentCount, count_shapes
 from statformer.nn.em_network import EMNetwork, as_numpy
-from statformer.nn.sweep import sweep
+from statformer.nn.sweep import Sweep, sweep
 from statformer.objectives.component_count import count_errors, log_score
 from statformer.pretraining.recipe import Recipe
 from statformer.pretraining.recipes.mixture import standardised_tables
@@ -40,6 +40,7 @@ from statformer.tasks.stream import TaskStream
 
 _POOL_SEED = 3_000_017
 _N_STARTS = 2
+_SWEEP_NUMBERS = 2**20  # max_components^2 x rows x columns of the tables of one sweep
 
 
 class CountModule(nn.Module):
@@ -83,8 +84,8 @@ class ComponentCountRecipe(Recipe):
     """Train `ComponentCount` on the answers of the clusterer in `clusterer` (a folder)."""
 
     clusterer: str = "training/mixture"
-    n_tables: int = 9600
-    n_validation: int = 960
+    n_tables: int = 6000
+    n_validation: int = 600
     max_components: int = 20
     n_hidden: int = 48
     weight_decay: float = 3e-3
@@ -97,7 +98,7 @@ class ComponentCountRecipe(Recipe):
     tables_per_step: int = 24
     prior: GaussianMixturePrior = field(
         default_factory=lambda: GaussianMixturePrior(
-            n_components=(1, 20), n_features=(1, 48), cell_budget=60_000
+            n_components=(1, 20), n_features=(1, 24), cell_budget=60_000
         )
     )
 
@@ -129,19 +130,42 @@ class ComponentCountRecipe(Recipe):
         parts: dict[str, list[np.ndarray]] = {"tokens": [], "is_possible": [], "n_components": []}
         per = self.tables_per_step
         for step in range(-(-self.n_tables // per)):
-            stream = TaskStream(_POOL_SEED, step, range(per))
-            batch = self.prior.sample(stream)
-            torch_tables = standardised_tables(batch)
-            tables = Tables(torch_tables.X.numpy(), torch_tables.weight.numpy())
+            swept, n_components = self._swept(network, step)
+            parts["tokens"].append(swept.tokens.astype(np.float32))
+            parts["is_possible"].append(swept.is_possible.astype(np.uint8))
+            parts["n_components"].append(n_components)
+        return {k: np.concatenate(v)[: self.n_tables] for k, v in parts.items()}
+
+    def _swept(self, network: EMNetwork, step: int) -> tuple[Sweep, np.ndarray]:
+        """One step of the pool, a few tables at a time: a sweep that fits the cache is quickest."""
+        whole = self.prior.sample(TaskStream(_POOL_SEED, step, range(self.tables_per_step)))
+        per = max(1, _SWEEP_NUMBERS // (self.max_components**2 * whole.X[0].numel()))
+        found = [
+            self._swept_part(network, step, range(first, min(first + per, self.tables_per_step)))
+            for first in range(0, self.tables_per_step, per)
+        ]
+        joined = (np.concatenate(part) for part in zip(*found, strict=True))
+        return Sweep(*joined), whole.n_components.numpy().astype(np.int64)
+
+    def _swept_part(self, network: EMNetwork, step: int, tasks: range) -> tuple[np.ndarray, ...]:
+        """In float32 as the estimator does, in float64 where that fails."""
+        for dtype in (np.float32, np.float64):
+            stream = TaskStream(_POOL_SEED, step, tasks)
+            drawn = standardised_tables(self.prior.sample(stream))
+            tables = Tables(drawn.X.numpy().astype(dtype), drawn.weight.numpy().astype(dtype))
+            cast = EMNetwork({k: v.astype(dtype) for k, v in network.weights.items()})
 
             def draw(runs: int, c: int, t: int, stream: TaskStream = stream) -> np.ndarray:
                 return stream.uniform(runs, c, t).double().numpy()
 
-            swept = sweep(network, tables, self.max_components, draw, _N_STARTS)
-            parts["tokens"].append(swept.tokens.astype(np.float32))
-            parts["is_possible"].append(swept.is_possible.astype(np.uint8))
-            parts["n_components"].append(batch.n_components.numpy().astype(np.int64))
-        return {k: np.concatenate(v)[: self.n_tables] for k, v in parts.items()}
+            try:
+                with np.errstate(all="ignore"):
+                    swept = sweep(cast, tables, self.max_components, draw, _N_STARTS)
+            except np.linalg.LinAlgError:
+                continue
+            if np.isfinite(swept.tokens).all():
+                return swept.density, swept.tokens, swept.is_possible
+        raise FloatingPointError(f"tables {tasks} of step {step} have no finite answer in float64")
 
     def build(self, seed: int) -> CountModule:
         seen = self.pool.tokens[self.n_validation :].reshape(-1, N_TOKEN_FEATURES)
