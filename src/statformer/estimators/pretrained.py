@@ -9,6 +9,7 @@ Axes: b tables, n points, p features, c components, t trials, j + 1 candidate nu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -154,8 +155,10 @@ def _swept(
     moved = on.put_record(Tables(tables.X.astype(dtype), tables.weight.astype(dtype), mask))
     em = on.put_all({key: value.astype(dtype) for key, value in checkpoint.em.items()})
     count = ComponentCount(on.put_all(checkpoint.count))
+    is_single = dtype is np.float32
+    quiet = np.errstate(all="ignore") if is_single else nullcontext()
     try:
-        with on.inference(), np.errstate(all="ignore" if dtype is np.float32 else "warn"):
+        with on.inference(), quiet:
             swept = sweep(
                 EMNetwork(em),
                 moved,
@@ -166,7 +169,7 @@ def _swept(
             tokens = on.put(on.get(swept.tokens).astype(np.float64))
             found: Float[np.ndarray, "b j"] = on.get(count(tokens, swept.is_possible))
     except (np.linalg.LinAlgError, RuntimeError):
-        if dtype is np.float32:
+        if is_single:
             return None
         raise
-    return None if dtype is np.float32 and np.isnan(found).any() else found
+    return None if is_single and np.isnan(found).any() else found
