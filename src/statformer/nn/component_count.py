@@ -119,6 +119,7 @@ def tokens(density: Array, features: Array, n_points: Array, n_features: Array) 
 class ComponentCount:
     """tokens "b k f" -> log P(K = j + 1 | table) "b k".
 
+    With t_j the standardised token, cut at +-5 so that an unusual table stays within what was seen,
     h_j = tanh(W_2 tanh(W_1 t_j)), s = mean_j h_j, logit_j = w_4' tanh(W_3 (h_j, s, h_j s)).
     """
 
@@ -129,7 +130,7 @@ class ComponentCount:
         """is_possible "b k": False for a K that was not tried (its probability is 0)."""
         xp = array_namespace(tokens)
         w = self.weights
-        t = (tokens - w["mean"]) / w["scale"]
+        t = xp.clip((tokens - w["mean"]) / w["scale"], -5.0, 5.0)
         h = xp.tanh(xp.matmul(t, w["W_1"]) + w["b_1"])
         h = xp.tanh(xp.matmul(h, w["W_2"]) + w["b_2"])
         there = xp.astype(is_possible, h.dtype)[..., None]

@@ -94,34 +94,28 @@ class EMNetwork:
         moments = Moments(tables)
         if isinstance(start, Centres):
             keep = start.is_component
-            readout = _plain_readout(start)
-            score, maha = _scores(moments.tables, start, readout, moments)
-            r, evidence = _softmax(score)
-            u = None
+            seen = _attend(moments.tables, start, _plain_readout(start), moments)
         else:
             xp = array_namespace(start)
             r = xp.permute_dims(start, (0, 2, 1))
             keep = xp.sum(r * moments.spread(tables.weight[:, None, :], r), axis=-1) > 0
-            maha, evidence, u = None, None, None
+            seen = _Seen(r)
         trace = Trace()
         before = None
         for layer in range(self.n_layers):
             w = self._layer(0 if self.is_looped else layer)
-            fitted = moments.fit(r, u, keep)
-            knobs = _Knobs(w, fitted, moments, r, maha, u)
-            centres = _regularise(fitted, knobs, moments)
-            readout = knobs.readout(centres)
-            score, maha = _scores(moments.tables, centres, readout, moments)
-            r, evidence = _softmax(score)
-            u = _robustness(maha, readout, moments.d_run)
+            fitted = moments.fit(seen.r, seen.u, keep)
+            knobs = _Knobs(w, fitted, moments, seen)
+            centres, readout = _regularise(fitted, knobs, moments), knobs.readout
+            seen = _attend(moments.tables, centres, readout, moments)
             if record == "last":
                 trace = Trace()
-            xp = array_namespace(r)
-            trace.responsibilities.append(xp.permute_dims(r, (0, 2, 1)))
+            xp = array_namespace(seen.r)
+            trace.responsibilities.append(xp.permute_dims(seen.r, (0, 2, 1)))
             trace.centres.append(centres)
             trace.readouts.append(readout)
             if tol is not None:
-                now = moments.mean(evidence)
+                now = moments.mean(seen.evidence)
                 if before is not None and bool(xp.all(xp.abs(now - before) < tol)):
                     break
                 before = now
@@ -133,14 +127,13 @@ class EMNetwork:
 
 def respond(tables: Tables, centres: Centres, readout: Readout) -> Array:
     """One E layer: responsibilities "B n c" of each row alone under frozen centres."""
-    xp = array_namespace(tables.X)
-    r, _ = _softmax(_scores(tables, centres, readout)[0])
-    return xp.permute_dims(r, (0, 2, 1))
+    seen = _attend(tables, centres, readout)
+    return array_namespace(seen.r).permute_dims(seen.r, (0, 2, 1))
 
 
 def log_density(tables: Tables, centres: Centres) -> Array:
     """log sum_k pi_k N(x; mu_k, Sigma_k) "B n": the normalised density of the centres."""
-    return _softmax(_scores(tables, centres, _plain_readout(centres))[0])[1]
+    return _attend(tables, centres, _plain_readout(centres)).evidence
 
 
 def _plain_readout(centres: Centres) -> Readout:
@@ -158,10 +151,9 @@ class _Knobs:
         w: Mapping[str, Array],
         fit: Fit,
         moments: Moments,
-        r: Array,
-        maha: Array | None,
-        u: Array | None,
+        seen: _Seen,
     ) -> None:
+        r = seen.r
         xp = array_namespace(r)
         runs, c, _ = r.shape
         d = moments.spread(moments.n_features, r)
@@ -171,7 +163,7 @@ class _Knobs:
         self.ridge = xp.exp(log_ridge) + xp.zeros_like(d)  # B
         cov, tail, table = w["b_cov"], w["b_tail"], w["b_table"]
         if "W_hidden" in w:
-            features = _features(fit, self, moments, r, maha, u)
+            features = _features(fit, self, moments, seen)
             hidden = xp.tanh(xp.matmul(features, w["W_hidden"]) + w["b_hidden"])
             cov = cov + xp.matmul(hidden, w["W_cov"])
             tail = tail + xp.matmul(hidden, w["W_tail"])
@@ -182,23 +174,19 @@ class _Knobs:
         cov = xp.exp(cov - xp.max(cov, axis=-1, keepdims=True))
         self.mix = cov / xp.sum(cov, axis=-1, keepdims=True)  # B c 7
         tail = tail + zero
-        self.rho = 1.0 / (1.0 + xp.exp(-_clip(tail[..., 0], -60.0, 60.0)))
-        self.nu = 1.0 + xp.exp(_clip(tail[..., 1], -4.0, 6.0))
+        rho = 1.0 / (1.0 + xp.exp(-_clip(tail[..., 0], -60.0, 60.0)))
+        nu = 1.0 + xp.exp(_clip(tail[..., 1], -4.0, 6.0))
         table = xp.exp(_clip(table + zero[:, :1, :], -4.0, 4.0))
-        self.temperature, self.strength = table[:, 0, 0], table[:, 0, 1]
-
-    def readout(self, centres: Centres) -> Readout:
-        return Readout(self.temperature, self.strength, self.rho, self.nu)
+        self.readout = Readout(table[:, 0, 0], table[:, 0, 1], rho, nu)
 
 
-def _features(
-    fit: Fit, knobs: _Knobs, moments: Moments, r: Array, maha: Array | None, u: Array | None
-) -> Array:
+def _features(fit: Fit, knobs: _Knobs, moments: Moments, seen: _Seen) -> Array:
     """Invariant features "B c f" of each centre token (differences of logs: no units).
 
     Invariant to a common rescaling of the table except for the ridge, to the order and sign of
     columns, to the order of rows and components, and free of d, c and n in their size.
     """
+    r, maha = seen.r, seen.maha
     xp = array_namespace(r)
     d = moments.spread(moments.n_features, r)[:, None]  # B 1
     one = xp.ones_like(fit.share)
@@ -214,15 +202,17 @@ def _features(
     own_det = _log_det(_add_ridge(fit.scatter, own_floor[..., None], moments, r)) / d
     tied_det = _log_det(_add_ridge(fit.tied[:, None, :, :], tied_floor[..., None], moments, r)) / d
     mass = fit.owned + 1e-6
-    weighted = r * moments.spread(moments.tables.weight, r)[:, None, :]
-    entropy = -xp.sum(weighted * xp.log(r + _TINY), axis=-1) / mass
+    weighted, dot = fit.weighted, xp.linalg.vecdot
     if maha is None:
         mean_maha, kurtosis = xp.zeros_like(one), xp.zeros_like(one)
+        entropy = -dot(weighted, xp.log(r + _TINY)) / mass
     else:
-        mean_maha = xp.log(xp.sum(weighted * maha, axis=-1) / (mass * d) + 1e-6)
-        squares = xp.sum(weighted * _clip(maha, 0.0, 1e6) ** 2, axis=-1)
-        kurtosis = xp.log(squares / (mass * d * (d + 2.0)) + 1e-6)
-    mean_u = xp.zeros_like(one) if u is None else xp.sum(weighted * u, axis=-1) / mass - 1.0
+        far = weighted * maha
+        mean_maha = xp.log(xp.sum(far, axis=-1) / (mass * d) + 1e-6)
+        kurtosis = xp.log(dot(far, maha) / (mass * d * (d + 2.0)) + 1e-6)
+        # log r is the score minus its log-sum-exp
+        entropy = (dot(weighted, seen.evidence[:, None, :]) - dot(weighted, seen.score)) / mass
+    mean_u = xp.zeros_like(one) if seen.u is None else fit.mass / mass - 1.0
     columns = [
         xp.log(fit.share + 1e-6) / 2.0,
         xp.log(fit.owned / d + 1e-6) / 2.0,
@@ -298,67 +288,90 @@ def _regularise(fit: Fit, knobs: _Knobs, moments: Moments) -> Centres:
     )
 
 
-def _scores(
-    tables: Tables, centres: Centres, readout: Readout, moments: Moments | None = None
-) -> tuple[Array, Array]:
-    """E attention before the softmax: score "B c n" and squared Mahalanobis distances "B c n".
+class _Seen:
+    """What the E attention saw: responsibilities, and how it came to them ("B c n" each).
 
-    With Sigma_k = L L' and W = L^-1, the distance is |W (x - mu)|^2. Inside the network the same
-    number comes from `moments.distances`, one product with the features that the M attention
-    already holds; rows alone take the longer and more exact way.
+    evidence "B n" is the log-sum-exp of the scores; u the robustness weights, None where every
+    rho is 0. A start given as responsibilities has nothing but those.
+    """
+
+    def __init__(
+        self,
+        r: Array,
+        score: Array | None = None,
+        evidence: Array | None = None,
+        maha: Array | None = None,
+        u: Array | None = None,
+    ) -> None:
+        self.r = r
+        self.score: Any = score
+        self.evidence: Any = evidence
+        self.maha, self.u = maha, u
+
+
+def _attend(
+    tables: Tables, centres: Centres, readout: Readout, moments: Moments | None = None
+) -> _Seen:
+    """The E attention: scores, their softmax over centres, and robustness weights.
+
+    score = A_k m_ik + B_k log(1 + m_ik / nu_k) + C_k collects temperature, rho and strength in
+    three numbers per centre, so that few passes over "B c n" remain. u_ik = (1 - rho_k) +
+    rho_k (nu_k + d) / (nu_k + m_ik).
     """
     xp = array_namespace(tables.X)
-    b, n, d = tables.X.shape
-    runs, c = centres.weights.shape
+    b, _, d = tables.X.shape
+    runs, _ = centres.weights.shape
     factor = xp.linalg.cholesky(centres.covariances)
-    whiten = xp.linalg.inv(factor)  # B c d d; the array API has no triangular solve
-    if moments is not None:
-        maha = moments.distances(whiten, centres.means)
-    else:
-        offset = xp.matmul(whiten, centres.means[..., None])  # B c d 1
-        flat = xp.reshape(whiten, (b, (runs // b) * c * d, d))
-        z = xp.matmul(flat, xp.permute_dims(tables.X, (0, 2, 1)))
-        z = xp.reshape(z, (runs, c, d, n)) - offset
-        maha = xp.sum(z * z, axis=2)
-    half_log_det = xp.sum(xp.log(xp.linalg.diagonal(factor)), axis=-1)[..., None]
+    maha = _distances(tables, factor, centres.means, moments)
+    half_log_det = xp.sum(xp.log(xp.linalg.diagonal(factor)), axis=-1)  # B c
     if tables.is_feature is None:
-        dim = xp.full((runs, 1, 1), float(d), dtype=maha.dtype, device=device(maha))
+        dim = xp.full((runs, 1), float(d), dtype=maha.dtype, device=device(maha))
     else:
         real = xp.sum(xp.astype(tables.is_feature, maha.dtype), axis=-1)
-        dim = xp.reshape(xp.broadcast_to(real[:, None], (b, runs // b)), (runs, 1, 1))
-    log_pi = xp.log(_clip(centres.weights, _TINY, None))[..., None]
-    density = -0.5 * maha - (half_log_det + 0.5 * dim * math.log(2.0 * math.pi))
-    rho, nu = readout.rho[..., None], readout.nu[..., None]
-    if bool(xp.any(rho > 1e-20)):
-        constant = _log_gamma(0.5 * (nu + dim)) - _log_gamma(0.5 * nu)
-        constant = constant - 0.5 * dim * xp.log(nu * math.pi) - half_log_det
-        student = constant - (0.5 * (nu + dim)) * xp.log(1.0 + maha / nu)
-        density = density + rho * (student - density)
-    score = readout.temperature[:, None, None] * (
-        density + readout.strength[:, None, None] * log_pi
-    )
-    keep = centres.is_component[..., None]
-    return xp.where(keep, score, xp.full_like(score, _ABSENT)), maha
-
-
-def _softmax(score: Array) -> tuple[Array, Array]:
-    """Softmax over the components (axis 1 of "B c n") and its log-sum-exp "B n"."""
-    xp = array_namespace(score)
+        dim = xp.reshape(xp.broadcast_to(real[:, None], (b, runs // b)), (runs, 1))
+    rho, nu, T = readout.rho, readout.nu, readout.temperature[:, None]
+    log_pi = xp.log(_clip(centres.weights, _TINY, None))
+    gaussian = -half_log_det - 0.5 * dim * math.log(2.0 * math.pi)
+    constant = readout.strength[:, None] * log_pi + (1.0 - rho) * gaussian
+    is_robust = bool(xp.any(rho > 1e-20))
+    if is_robust:
+        student = _log_gamma(0.5 * (nu + dim)) - _log_gamma(0.5 * nu)
+        student = student - 0.5 * dim * xp.log(nu * math.pi) - half_log_det
+        constant = constant + rho * student
+    there = centres.is_component
+    zero = xp.zeros_like(constant)
+    C = xp.where(there, T * constant, zero + _ABSENT)
+    A = xp.where(there, -0.5 * T * (1.0 - rho), zero)
+    score = A[..., None] * maha + C[..., None]
+    u = None
+    if is_robust:
+        B = xp.where(there, -0.5 * T * rho * (nu + dim), zero)
+        score = score + B[..., None] * xp.log1p(maha / nu[..., None])
+        u = (rho * (nu + dim))[..., None] / (nu[..., None] + maha) + (1.0 - rho)[..., None]
     top = xp.max(score, axis=1, keepdims=True)
     e = xp.exp(score - top)
     total = xp.sum(e, axis=1, keepdims=True)
-    return e / total, top[:, 0, :] + xp.log(total[:, 0, :])
+    evidence = top[:, 0, :] + xp.log(total[:, 0, :])
+    return _Seen(e / total, score, evidence, maha, u)
 
 
-def _robustness(maha: Array, readout: Readout, n_features: Array) -> Array | None:
-    """u = (1 - rho) + rho (nu + d) / (nu + m); None where every rho is 0 (plain EM)."""
-    xp = array_namespace(maha)
-    rho, nu = readout.rho[..., None], readout.nu[..., None]
-    if not bool(xp.any(rho > 1e-20)):
-        return None
-    starts = maha.shape[0] // n_features.shape[0]
-    d = xp.reshape(xp.broadcast_to(n_features[:, None], (n_features.shape[0], starts)), (-1, 1, 1))
-    return 1.0 + rho * ((nu + d) / (nu + maha) - 1.0)
+def _distances(tables: Tables, factor: Array, means: Array, moments: Moments | None) -> Array:
+    """Squared Mahalanobis distances |W (x - mu)|^2 "B c n" with W = L^-1, Sigma = L L'.
+
+    Inside the network the same number comes from `moments.distances`, one product with the
+    features that the M attention already holds; rows alone take the longer and more exact way.
+    """
+    xp = array_namespace(tables.X)
+    whiten = xp.linalg.inv(factor)  # B c d d; the array API has no triangular solve
+    if moments is not None:
+        return moments.distances(whiten, means)
+    b, n, d = tables.X.shape
+    runs, c = means.shape[:2]
+    offset = xp.matmul(whiten, means[..., None])  # B c d 1
+    flat = xp.reshape(whiten, (b, (runs // b) * c * d, d))
+    z = xp.matmul(flat, xp.permute_dims(tables.X, (0, 2, 1)))
+    z = xp.reshape(z, (runs, c, d, n)) - offset
+    return xp.sum(z * z, axis=2)
 
 
 def _log_gamma(x: Array) -> Array:

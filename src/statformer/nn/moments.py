@@ -108,18 +108,30 @@ class Moments:
         mean = mean0 + self.spread(self.origin, r)[:, None, :]
         if self.keep_feature is not None:
             mean = mean * self.spread(self.keep_feature, r)[:, None, :]
-        return Fit(owned, share, mean, scatter, tied, keep)
+        return Fit(wr, mass, owned, share, mean, scatter, tied, keep)
 
 
 class Fit:
-    """What the M attention found: masses, shares, means, own scatters, the tied scatter."""
+    """What the M attention found.
+
+    weighted "B c n" = w r, mass "B c" = sum w r u, owned "B c" = sum w r, share "B c" = pi, mean
+    "B c d", own scatters "B c d d", the tied scatter "B d d", keep "B c".
+    """
 
     def __init__(
-        self, owned: Array, share: Array, mean: Array, scatter: Array, tied: Array, keep: Array
+        self,
+        weighted: Array,
+        mass: Array,
+        owned: Array,
+        share: Array,
+        mean: Array,
+        scatter: Array,
+        tied: Array,
+        keep: Array,
     ) -> None:
         xp = array_namespace(owned)
-        self.owned, self.share, self.mean = owned, share, mean
-        self.scatter, self.tied, self.keep = scatter, tied, keep
+        self.weighted, self.mass, self.owned, self.share = weighted, mass, owned, share
+        self.mean, self.scatter, self.tied, self.keep = mean, scatter, tied, keep
         self.own_diagonal = xp.clip(xp.linalg.diagonal(scatter), 0.0, None)  # B c d
         self.tied_diagonal = xp.clip(xp.linalg.diagonal(tied), 0.0, None)  # B d
 

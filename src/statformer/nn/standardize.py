@@ -58,8 +58,8 @@ def compress(Z: Array, limit: float = 20.0) -> Array:
     """Standardised values beyond the limit grow only with the logarithm of their size.
 
     sign(z) limit (1 + log(|z| / limit)) for |z| > limit: a value a million scales away ends near
-    240, so that it cannot take the digits of everyone else. Monotone, continuous, ours. Used on
-    the rows that a network is fitted on, never on the rows that it labels.
+    240, so that it cannot take the digits of everyone else. Monotone, continuous, ours. The layers
+    of a network read compressed values; densities are those of the values as they are.
     """
     xp = array_namespace(Z)
     size = xp.abs(Z)

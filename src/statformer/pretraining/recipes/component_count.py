@@ -1,12 +1,13 @@
 """P(K | X) for a trained clusterer: its layers stay as they are, `ComponentCount` learns.
 
-    statformer pretrain component_count --steps 6000 --option clusterer=training/mixture
+    statformer pretrain component_count --steps 1500 --option clusterer=training/mixture
 
 Running every table at every K is what costs, so a pool of tables is run once (kept under the
 clusterer's folder, made anew from its seed where it is missing) and the small network passes over
 it many times; the first `n_validation` tables of the pool are never trained on.
 
-Loss: -log P(K | X) of the true K. Adam, cosine to zero, weight decay (the pool is finite). Ours.
+Loss: -log P(K | X) of the true K. AdamW, cosine to zero; noise on the tokens and weight decay,
+because the pool is finite. Ours.
 
 Axes: b tables, k numbers of components, f token features, m hidden units.
 """
@@ -84,13 +85,14 @@ class ComponentCountRecipe(Recipe):
     """Train `ComponentCount` on the answers of the clusterer in `clusterer` (a folder)."""
 
     clusterer: str = "training/mixture"
-    n_tables: int = 6000
-    n_validation: int = 600
+    n_tables: int = 20_400
+    n_validation: int = 1200
     max_components: int = 20
     n_hidden: int = 48
-    weight_decay: float = 3e-3
+    weight_decay: float = 0.3
+    token_noise: float = 0.3  # standard deviations; the pool is finite
     name: str = "component_count"
-    batch_size: int = 128
+    batch_size: int = 256
     peak_learning_rate: float = 2e-3
     ema_decay: float | None = 0.998
     eval_every: int = 500
@@ -167,18 +169,22 @@ class ComponentCountRecipe(Recipe):
                 return swept.density, swept.tokens, swept.is_possible
         raise FloatingPointError(f"tables {tasks} of step {step} have no finite answer in float64")
 
+    @cached_property
+    def _scale(self) -> Tensor:
+        """Standard deviation of each token feature over the pool; 1 where it is constant."""
+        scale = self.pool.tokens[self.n_validation :].reshape(-1, N_TOKEN_FEATURES).std(0)
+        return torch.where(scale > 1e-6, scale, torch.ones_like(scale))
+
     def build(self, seed: int) -> CountModule:
-        seen = self.pool.tokens[self.n_validation :].reshape(-1, N_TOKEN_FEATURES)
-        scale = seen.std(0)
-        scale = torch.where(scale > 1e-6, scale, torch.ones_like(scale))
+        mean = self.pool.tokens[self.n_validation :].reshape(-1, N_TOKEN_FEATURES).mean(0)
         generator = torch.Generator().manual_seed(seed)
-        return CountModule(seen.mean(0), scale, self.n_hidden, generator)
+        return CountModule(mean, self._scale, self.n_hidden, generator)
 
     def sample(self, stream: TaskStream) -> Pool:
-        rows = stream.integers(self.n_validation, self.n_tables)
-        return Pool(
-            self.pool.tokens[rows], self.pool.is_possible[rows], self.pool.n_components[rows]
-        )
+        rows = stream.integers(self.n_validation, self.n_tables)  # b
+        tokens = self.pool.tokens[rows]
+        noise = stream.normal(*tokens.shape[1:]).double() * self.token_noise * self._scale
+        return Pool(tokens + noise, self.pool.is_possible[rows], self.pool.n_components[rows])
 
     def loss(
         self, module: nn.Module, batch: Pool, progress: float
