@@ -1,10 +1,10 @@
 """P(K | X) for a trained clusterer: its layers stay as they are, `ComponentCount` learns.
 
-    statformer pretrain component_count --steps 1500 --option clusterer=training/mixture
+    statformer pretrain component_count --steps 1200 --option clusterer=training/mixture
 
 Running every table at every K is what costs, so a pool of tables is run once (kept under the
 clusterer's folder, made anew from its seed where it is missing) and the small network passes over
-it many times; the first `n_validation` tables of the pool are never trained on.
+it many times, with P(K) of `prior_of_k`; its first `n_validation` tables are never trained on.
 
 Loss: -log P(K | X) of the true K. AdamW, cosine to zero; noise on the tokens and weight decay,
 because the pool is finite. Ours.
@@ -69,6 +69,13 @@ class CountModule(nn.Module):
     def forward(self, tokens: Tensor, is_possible: Tensor) -> Tensor:
         log_p: Tensor = ComponentCount(self.tensors())(tokens, is_possible)
         return log_p
+
+
+def prior_of_k(max_components: int) -> Tensor:
+    """P(K) before a table is seen: 0.2 for one cluster, the rest in proportion to 1 / K (ours)."""
+    p = 1.0 / torch.arange(1, max_components + 1).double()
+    p[0] = p[1:].sum() / 4.0 if max_components > 1 else 1.0
+    return p / p.sum()
 
 
 @dataclass(frozen=True)
@@ -180,8 +187,20 @@ class ComponentCountRecipe(Recipe):
         generator = torch.Generator().manual_seed(seed)
         return CountModule(mean, self._scale, self.n_hidden, generator)
 
+    def _shares(self, K: Tensor) -> Tensor:
+        """How often each table is drawn, so that K follows `prior_of_k`; sums to 1."""
+        counts = torch.bincount(K, minlength=self.max_components + 1).double()
+        share = prior_of_k(self.max_components)[K - 1] / counts[K]
+        return share / share.sum()
+
+    @cached_property
+    def _edges(self) -> Tensor:
+        return self._shares(self.pool.n_components[self.n_validation :]).cumsum(0)
+
     def sample(self, stream: TaskStream) -> Pool:
-        rows = stream.integers(self.n_validation, self.n_tables)  # b
+        u = stream.uniform().double() * self._edges[-1]
+        rows = self.n_validation + torch.searchsorted(self._edges, u, right=True)
+        rows = rows.clamp_max(self.n_tables - 1)
         tokens = self.pool.tokens[rows]
         noise = stream.normal(*tokens.shape[1:]).double() * self.token_noise * self._scale
         return Pool(tokens + noise, self.pool.is_possible[rows], self.pool.n_components[rows])
@@ -193,17 +212,18 @@ class ComponentCountRecipe(Recipe):
         return log_score(log_p, batch.n_components).mean(), {}
 
     def evaluate(self, module: nn.Module) -> dict[str, float]:
-        """Log score, exact rate and absolute error on the tables kept for validation."""
+        """Log score, exact rate and error on the tables kept for validation, under the prior."""
         with torch.no_grad():
             held = slice(0, self.n_validation)
             K = self.pool.n_components[held]
             log_p = module(self.pool.tokens[held], self.pool.is_possible[held])
             exact, error = count_errors(log_p, K)
             single = log_p[K == 1].argmax(-1)
+            share = self._shares(K)
         return {
-            "eval_loss": log_score(log_p, K).mean().item(),
-            "eval_exact": exact.mean().item(),
-            "eval_error": error.mean().item(),
+            "eval_loss": (share * log_score(log_p, K)).sum().item(),
+            "eval_exact": (share * exact).sum().item(),
+            "eval_error": (share * error).sum().item(),
             "eval_false_split": (single != 0).double().mean().item(),
         }
 
