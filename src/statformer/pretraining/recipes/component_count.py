@@ -1,6 +1,6 @@
 """P(K | X) for a trained clusterer: its layers stay as they are, `ComponentCount` learns.
 
-    statformer pretrain component_count --steps 1200 --option clusterer=training/mixture
+    statformer pretrain component_count --steps 4000 --option clusterer=training/mixture
 
 Running every table at every K is what costs, so a pool of tables is run once (kept under the
 clusterer's folder, made anew from its seed where it is missing) and the small network passes over
