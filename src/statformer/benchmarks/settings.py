@@ -39,9 +39,8 @@ class Sizes:
 FULL = Sizes("full", tables=200)
 QUICK = Sizes(
     "quick",
-    tables=20,
-    per_job=4,
-    paper_tables=100,
+    tables=30,
+    paper_tables=500,
     seeds=2,
     timed_tables=100,
     timed_sweeps=3,
