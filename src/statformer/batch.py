@@ -25,13 +25,6 @@ class Tables:
     weight: Array
     is_feature: Array | None = None
 
-    def repeat(self, times: int) -> Tables:
-        """The same tables `times` times along b: table 0 `times` times, then table 1, ..."""
-        b = self.X.shape[0]
-        index = [i for i in range(b) for _ in range(times)]
-        mask = None if self.is_feature is None else self.is_feature[index]
-        return Tables(self.X[index], self.weight[index], mask)
-
 
 @dataclass(frozen=True)
 class Centres:
