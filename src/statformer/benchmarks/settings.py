@@ -40,6 +40,7 @@ FULL = Sizes("full", tables=200)
 QUICK = Sizes(
     "quick",
     tables=30,
+    per_job=6,
     paper_tables=500,
     seeds=2,
     timed_tables=100,
