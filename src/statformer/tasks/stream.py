@@ -128,6 +128,21 @@ class TaskStream:
         """
         return TaskStream(self.seed, self.step, range(-1, 0), self.device, self.dtype)
 
+    def branch(self, rows: Int[Tensor, " r"] | None = None) -> TaskStream:
+        """A stream of its own for the tasks at `rows` (all of them by default).
+
+        It costs this stream one call however much is drawn from the branch, or whether anything
+        is: what comes after stays as it was. A task draws the same numbers whatever other rows
+        are taken along, so a piece that concerns few tasks is drawn for those few alone.
+        """
+        keys = self._next_keys()
+        tasks: range | Sequence[int] = self.tasks
+        if rows is not None:
+            keys, tasks = keys[rows], [self.tasks[i] for i in rows.tolist()]
+        branch = TaskStream(self.seed, self.step, range(0), self.device, self.dtype)
+        branch.tasks, branch._keys = tasks, keys
+        return branch
+
     # -- draws ---------------------------------------------------------------------------------
 
     def uniform(self, *shape: int) -> Float[Tensor, "b *shape"]:
