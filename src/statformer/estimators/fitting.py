@@ -17,6 +17,7 @@ from sklearn.utils.validation import validate_data
 
 from statformer.batch import Tables
 from statformer.estimators import constructed, pretrained
+from statformer.estimators.alignment import context_table
 from statformer.estimators.base import (
     Checkpoint,
     EmptyClusterWarning,
@@ -76,7 +77,6 @@ def prepare(model: AttentionMixture, X: Any, sample_weight: Any) -> Prepared:
     K = None if K is None else check_count("n_components", K)
     max_context = check_count("max_context", model.max_context)
     max_features = check_count("max_features", model.max_features)
-    check_count("n_init", model.n_init)
     check_count("max_components", model.max_components)
     X = check_table(X, model)
     validate_data(model, X, skip_check_array=True)
@@ -140,6 +140,7 @@ def finish(model: AttentionMixture, prepared: Prepared, found: Solution, on: Bac
         found.habit,
     )
     model.context_ = prepared.rows.indices
+    model._context_table = context_table(prepared.X, prepared.rows)
     if mixture.n_components < found.n_components:
         warnings.warn(
             f"{found.n_components - mixture.n_components} of {found.n_components} clusters own no "

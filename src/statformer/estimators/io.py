@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FORMAT = "statformer.AttentionMixture"
 VERSION = 1
 MAX_MODEL_BYTES = 2**30
+SCORES = ("expected_ari", "out_of_depth")  # numbers of the fit that travel; NaN as null
 _SCHEMA: dict[str, type | tuple[type, ...]] = {
     "format": str,
     "version": int,
@@ -56,6 +57,10 @@ def save_model(model: AttentionMixture, path: str | Path) -> None:
         "covariance_type": mixture.covariance_type,
         "residual": float(s.residual),
         "weights_sha256": model.weights_sha256_,
+        "cluster_names": [int(name) for name in model.cluster_names_],
+        "n_names": int(model._n_names),
+        "matched": _matched(model),
+        "scores": {key: _finite(getattr(model, f"{key}_", np.nan)) for key in SCORES},
     }
     arrays = {
         "centre": s.centre,
@@ -104,7 +109,63 @@ def load(path: str | Path) -> AttentionMixture:
     model.n_components_proba_ = arrays["n_components_proba"]
     model._encoder = encoder
     model._adopt(mixture)
+    _recall(path, model, document)
     return model
+
+
+def _matched(model: AttentionMixture) -> list[list[float]] | None:
+    """Previous number and overlap of each cluster, where the model was aligned to another."""
+    if not hasattr(model, "matched_"):
+        return None
+    pairs = zip(model.matched_, model.match_overlap_, strict=True)
+    return [[int(number), float(overlap)] for number, overlap in pairs]
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _recall(path: Path, model: AttentionMixture, document: dict[str, Any]) -> None:
+    """The names of the clusters and the scores of the fit; files of earlier versions have none."""
+    c = model.n_components_
+    names = document.get("cluster_names", list(range(c)))
+    n_names = document.get("n_names", c)
+    matched, scores = document.get("matched"), document.get("scores", {})
+    if not _are_names(names, n_names, c):
+        raise WeightsError(f"{path}: cluster_names {names!r} do not name {c} clusters")
+    model.cluster_names_, model._n_names = np.array(names, dtype=np.int64), n_names
+    if matched is not None:
+        if not (isinstance(matched, list) and len(matched) == c and all(map(_is_match, matched))):
+            raise WeightsError(f"{path}: matched {matched!r} does not describe {c} clusters")
+        model.matched_ = np.array([number for number, _ in matched], dtype=np.int64)
+        model.match_overlap_ = np.array([overlap for _, overlap in matched], dtype=np.float64)
+    for key in SCORES:
+        value = scores.get(key) if isinstance(scores, dict) else scores
+        if value is not None and not _is_number(value):
+            raise WeightsError(f"{path}: {key!r} is {value!r}, not a number")
+        setattr(model, f"{key}_", np.nan if value is None else float(value))
+
+
+def _are_names(names: Any, n_names: Any, c: int) -> bool:
+    """Distinct whole numbers from 0 to n_names - 1, one for each cluster."""
+    if not isinstance(names, list) or not all(type(v) is int for v in [*names, n_names]):
+        return False
+    return len(set(names)) == len(names) == c and all(0 <= name < n_names for name in names)
+
+
+def _is_match(pair: Any) -> bool:
+    return (
+        isinstance(pair, list)
+        and len(pair) == 2
+        and type(pair[0]) is int
+        and pair[0] >= -1
+        and _is_number(pair[1])
+        and 0 <= pair[1] <= 1 + 1e-9
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)
 
 
 def _check_document(path: Path, document: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ l layers.
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,17 @@ from sklearn.base import (
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from statformer.estimators import fitting
+from statformer.estimators import alignment, fitting
 from statformer.estimators.base import (
     MissingValuesWarning,
     as_generator,
     check_count,
+    check_weights_of_rows,
     resolve_weights,
 )
 from statformer.estimators.density import FrozenMixture
 from statformer.estimators.devices import backend
+from statformer.estimators.effort import effort_of
 from statformer.estimators.io import load, save_model
 from statformer.estimators.table import Filled, check_table, chunks
 
@@ -107,7 +110,9 @@ class AttentionMixture(
         n_components: int | None = None,
         *,
         weights: str | Path = "pretrained",
-        n_init: int = 10,
+        effort: str = "balanced",
+        fallback: str = "warn",
+        n_init: int | None = None,
         max_components: int = 20,
         max_context: int = 4096,
         max_features: int = 128,
@@ -117,6 +122,8 @@ class AttentionMixture(
     ) -> None:
         self.n_components = n_components
         self.weights = weights
+        self.effort = effort
+        self.fallback = fallback
         self.n_init = n_init
         self.max_components = max_components
         self.max_context = max_context
@@ -125,7 +132,14 @@ class AttentionMixture(
         self.random_state = random_state
         self.device = device
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> AttentionMixture:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        like: AttentionMixture | None = None,
+    ) -> AttentionMixture:
         """Cluster the rows of X.
 
         Parameters
@@ -134,17 +148,60 @@ class AttentionMixture(
         y : ignored
         sample_weight : (n,) or None
             How often each row counts.
+        like : fitted AttentionMixture or None
+            A model of an earlier table of the same columns (it may be this one, or one that was
+            loaded). The clusters are those that would be found without it; they take its numbers,
+            as in `align_to`.
 
         Raises ValueError where a column holds infinity or no value at all, where n_components
         exceeds the number of distinct rows, or where an argument is out of range.
         """
         checkpoint, on = resolve_weights(self.weights), backend(self.device)
+        previous = None if like is None else alignment.snapshot("like", like)
+        effort = effort_of(self)
         prepared = fitting.prepare(self, X, sample_weight)
+        if previous is not None:
+            alignment.check_columns(self._encoder, previous._encoder)
         (found,) = fitting.solve(
-            [prepared.problem], checkpoint, self.n_init, self.max_components, on
+            [prepared.problem], checkpoint, effort.n_init, self.max_components, on
         )
         self.weights_sha256_ = checkpoint.sha256
         fitting.finish(self, prepared, found, on)
+        return self if previous is None else self.align_to(previous)
+
+    def align_to(
+        self, previous: AttentionMixture, X: Any = None, sample_weight: Any = None
+    ) -> AttentionMixture:
+        """Give each cluster the number of the cluster of `previous` that it matches best.
+
+        Both models read the same rows; clusters are paired one to one so that the weighted Jaccard
+        indices of their memberships sum to the most (`estimators.alignment`). A matched cluster
+        takes its partner's number where that is below K; labels stay 0 to K - 1, so a number that
+        a vanished cluster leaves may be taken by another. `matched_` and `cluster_names_` tell the
+        two apart.
+
+        Parameters
+        ----------
+        previous : fitted AttentionMixture
+            Of a table of the same columns.
+        X : array or DataFrame (n, m), or None
+            The rows to compare on; None: the rows `context_` of this model's own fit.
+        sample_weight : (n,) or None
+            How often each row of X counts.
+
+        Raises TypeError where `previous` is no AttentionMixture, NotFittedError where one of the
+        two is not fitted, ValueError where their columns differ, and where X is None and this model
+        was loaded from a file, which holds no rows.
+        """
+        previous = alignment.snapshot("previous", previous)
+        check_is_fitted(self)
+        if X is not None:
+            X = self._check(X)
+            alignment.align(self, previous, X, check_weights_of_rows(sample_weight, X.shape[0]))
+        elif hasattr(self, "_context_table"):
+            alignment.align(self, previous, *self._context_table)
+        else:
+            raise ValueError("a loaded model has no rows to compare on; give align_to the table X")
         return self
 
     def predict(self, X: Any) -> Int[np.ndarray, " n"]:
@@ -248,6 +305,19 @@ class AttentionMixture(
         self.weights_ = mixture.centres.weights[0].copy()
         self.means_ = mixture.means()
         self._n_features_out = mixture.n_components
+        self.cluster_names_ = np.arange(mixture.n_components)
+        self._n_names = mixture.n_components
+        for name in ("matched_", "match_overlap_"):
+            if hasattr(self, name):
+                delattr(self, name)
+
+    def _renumber(self, order: Int[np.ndarray, " c"]) -> None:
+        """The cluster `order[k]` becomes cluster k, in every attribute."""
+        self._adopt(self._mixture.reordered(order))
+        if hasattr(self, "labels_"):
+            self.labels_ = np.argsort(order)[self.labels_]
+        if hasattr(self, "_origin"):
+            self._origin = replace(self._origin, order=self._origin.order[order])
 
     def _fitted(self, name: str) -> FrozenMixture:
         if not hasattr(self, "_mixture"):

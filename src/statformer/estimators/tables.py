@@ -10,6 +10,7 @@ import numpy as np
 from statformer.estimators import fitting
 from statformer.estimators.base import resolve_weights
 from statformer.estimators.devices import backend
+from statformer.estimators.effort import effort_of
 from statformer.estimators.mixture import AttentionMixture
 
 GROUP_TABLES = 64
@@ -46,7 +47,7 @@ def cluster_tables(
         found = fitting.solve(
             [prepared[i].problem for i in group],
             checkpoint,
-            models[0].n_init,
+            effort_of(models[0]).n_init,
             models[0].max_components,
             on,
         )
