@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from statformer.estimators.base import EmptyClusterWarning, MissingValuesWarning
+from statformer.estimators.depth import OutOfDepthError, OutOfDepthWarning
 from statformer.estimators.io import load
 from statformer.estimators.mixture import AttentionMixture
 from statformer.estimators.tables import cluster_tables
@@ -11,6 +12,8 @@ __all__ = [
     "AttentionMixture",
     "EmptyClusterWarning",
     "MissingValuesWarning",
+    "OutOfDepthError",
+    "OutOfDepthWarning",
     "cluster_tables",
     "load",
 ]

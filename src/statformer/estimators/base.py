@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 
 from statformer.nn.component_count import count_shapes
 from statformer.nn.em_network import layer_shapes
+from statformer.proposals.table_features import TABLE_FEATURES
 from statformer.weights import WeightsError, load_weights
 
 CONSTRUCTED = "constructed"
@@ -29,12 +30,20 @@ class MissingValuesWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights of the clusterer: `em` of the layers, `count` of P(K | X). Empty when constructed."""
+    """Weights of the clusterer: empty when constructed.
+
+    em     the layers
+    count  P(K | X)
+    judge  the judge of labelings
+    depth  what the training tables looked like, by the full keys of `proposals.depth`
+    """
 
     name: str
     em: Mapping[str, Float[np.ndarray, "..."]] = field(default_factory=dict)
     count: Mapping[str, Float[np.ndarray, "..."]] = field(default_factory=dict)
     sha256: str = CONSTRUCTED
+    judge: Mapping[str, Float[np.ndarray, "..."]] = field(default_factory=dict)
+    depth: Mapping[str, Float[np.ndarray, "..."]] = field(default_factory=dict)
 
     @property
     def is_constructed(self) -> bool:
@@ -57,10 +66,12 @@ def resolve_weights(weights: Any) -> Checkpoint:
     arrays, card = load_weights(weights)
     parts = {
         prefix: {k.removeprefix(f"{prefix}."): v for k, v in arrays.items() if k.startswith(prefix)}
-        for prefix in ("em", "count")
+        for prefix in ("em", "count", "judge")
     }
+    depth = {k: v for k, v in arrays.items() if k.startswith("depth.")}
     _check_shapes(str(weights), parts["em"], parts["count"])
-    return Checkpoint(str(weights), parts["em"], parts["count"], card["sha256"])
+    _check_depth(str(weights), depth)
+    return Checkpoint(str(weights), **parts, depth=depth, sha256=card["sha256"])
 
 
 def _check_shapes(name: str, em: Mapping[str, Any], count: Mapping[str, Any]) -> None:
@@ -78,6 +89,22 @@ def _check_shapes(name: str, em: Mapping[str, Any], count: Mapping[str, Any]) ->
                 f"weights={name!r}: {key!r} should have shape {expected.get(key)}, found "
                 f"{found.get(key)}; the file belongs to another network or another version"
             )
+
+
+def _check_depth(name: str, depth: Mapping[str, Any]) -> None:
+    """All parts or none, each of the shape that the number of features asks for."""
+    if not depth:
+        return
+    f = len(TABLE_FEATURES)
+    expected = {"depth.mean": (f,), "depth.scale": (f,), "depth.whiten": (f, f)}
+    found = {key: value.shape for key, value in depth.items() if key != "depth.quantiles"}
+    quantiles = depth.get("depth.quantiles", np.empty(0))
+    ascends = quantiles.ndim == 1 and len(quantiles) > 1 and (np.diff(quantiles) >= 0).all()
+    if found != expected or not ascends:
+        raise WeightsError(
+            f"weights={name!r}: depth.* should describe tables by {f} features and ascending "
+            f"quantiles, found shapes {found}; the file belongs to another version"
+        )
 
 
 def as_generator(random_state: Any) -> np.random.Generator:

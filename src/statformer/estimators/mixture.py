@@ -25,6 +25,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from statformer.estimators import alignment, fitting
 from statformer.estimators.base import (
+    CONSTRUCTED,
+    Checkpoint,
     MissingValuesWarning,
     as_generator,
     check_count,
@@ -32,6 +34,7 @@ from statformer.estimators.base import (
     resolve_weights,
 )
 from statformer.estimators.density import FrozenMixture
+from statformer.estimators.depth import fathom
 from statformer.estimators.devices import backend
 from statformer.estimators.effort import effort_of
 from statformer.estimators.io import load, save_model
@@ -105,6 +108,9 @@ class AttentionMixture(
     one, with a warning. Source of the layers: ours, see `docs/` for the ancestors.
     """
 
+    labels_: Int[np.ndarray, " n"]
+    _origin: fitting.Origin
+
     def __init__(
         self,
         n_components: int | None = None,
@@ -162,6 +168,7 @@ class AttentionMixture(
         prepared = fitting.prepare(self, X, sample_weight)
         if previous is not None:
             alignment.check_columns(self._encoder, previous._encoder)
+        checkpoint = fathom(self, prepared.problem, checkpoint)
         (found,) = fitting.solve(
             [prepared.problem], checkpoint, effort.n_init, self.max_components, on
         )
@@ -285,7 +292,9 @@ class AttentionMixture(
         self._fitted("trace_")
         if not hasattr(self, "_origin"):
             raise AttributeError("trace_ describes the fitted rows, which a saved model lacks")
-        checkpoint = resolve_weights(self.weights)
+        checkpoint = Checkpoint(CONSTRUCTED)
+        if self.weights_sha256_ != CONSTRUCTED:  # else they were asked for, or the fallback
+            checkpoint = resolve_weights(self.weights)
         if checkpoint.sha256 != self.weights_sha256_:
             raise AttributeError(f"trace_: weights={self.weights!r} changed since fit; fit again")
         return fitting.replay(self._origin, checkpoint, backend(self.device))

@@ -1,0 +1,82 @@
+"""Out of its depth: is a table unlike those that the learned layers were trained on?
+
+A table is out of depth where its distance D to the training tables (`proposals.depth`) exceeds
+`MARGIN` times the distance that 99.5 % of them keep. The rule and its two numbers are ours, see
+`docs/decisions/0011-out-of-depth.md`.
+
+Axes: f features of a table.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from statformer.estimators.base import CONSTRUCTED, Checkpoint
+from statformer.proposals.depth import distance, most_unusual, percentile, quantile
+from statformer.proposals.table_features import TABLE_FEATURES, table_features
+
+if TYPE_CHECKING:
+    from statformer.estimators.mixture import AttentionMixture
+    from statformer.estimators.problems import Problem
+
+FALLBACKS = ("warn", "constructed", "raise")
+LEVEL = 99.5
+MARGIN = 1.25
+
+
+class OutOfDepthWarning(UserWarning):
+    """The table is unlike all that the weights were trained on."""
+
+
+class OutOfDepthError(ValueError):
+    """The table is unlike all that the weights were trained on, and fallback="raise"."""
+
+
+def fathom(model: AttentionMixture, problem: Problem, checkpoint: Checkpoint) -> Checkpoint:
+    """Set `model.out_of_depth_`, and choose the weights that answer.
+
+    The percentile is NaN, and nothing is said, where the weights are constructed or a checkpoint
+    does not describe its training tables. Otherwise, for a table out of depth, `model.fallback`
+    decides: a warning, constructed weights, or an error.
+
+    Raises ValueError where `model.fallback` is unknown, OutOfDepthError where it is "raise".
+    """
+    if model.fallback not in FALLBACKS:
+        known = ", ".join(repr(name) for name in FALLBACKS)
+        raise ValueError(f"fallback={model.fallback!r} is unknown; give one of {known}")
+    model.out_of_depth_ = np.nan
+    if checkpoint.is_constructed or not checkpoint.depth:
+        return checkpoint
+    reference = checkpoint.depth
+    features = table_features(problem.X, problem.weight)
+    reached = distance(features, reference)
+    model.out_of_depth_ = percentile(reached, reference)
+    limit = MARGIN * quantile(LEVEL, reference)
+    if reached <= limit:
+        return checkpoint
+    what = (
+        f"the table is out of the depth of weights={checkpoint.name!r}: its distance to the "
+        f"training tables is {reached:.3g}, where {LEVEL} % of them stay below "
+        f"{limit / MARGIN:.3g} and {limit:.3g} is allowed; most unusual are "
+        + "; ".join(
+            f"{TABLE_FEATURES[j]} {features[j]:.3g} (in training {reference['depth.mean'][j]:.3g} "
+            f"+- {reference['depth.scale'][j]:.2g})"
+            for j in most_unusual(features, reference)
+        )
+    )
+    if model.fallback == "raise":
+        raise OutOfDepthError(
+            f"{what}. Transform or drop the columns behind these, or give fallback='constructed'"
+        )
+    if model.fallback == "constructed":
+        return Checkpoint(CONSTRUCTED)
+    warnings.warn(
+        f"{what}. Compare with weights='constructed', which needs no training; fallback="
+        "'constructed' answers with it, fallback='raise' refuses",
+        OutOfDepthWarning,
+        stacklevel=3,
+    )
+    return checkpoint
