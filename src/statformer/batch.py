@@ -1,7 +1,7 @@
 """Records that every layer passes on: tables, centre tokens, traces, batches of tasks.
 
-Axes: b tables, n points, d features, c components. Arrays are numpy arrays or torch tensors;
-nothing here asks which.
+Axes: b tables, n points, d features, c components, q columns of categories. Arrays are numpy
+arrays or torch tensors; nothing here asks which.
 """
 
 from __future__ import annotations
@@ -19,11 +19,18 @@ class Tables:
     X          "b n d"  values, standardised by the caller
     weight     "b n"    weight of each row, >= 0; 0 is a padded or absent row
     is_feature "b d"    True for real columns; None when no column is padding
+    observed   "b n d"  False where the cell is missing (X is then 0); None when none is
+    onehot     "b n q"  categorical columns side by side, one 0/1 column per category; a missing
+                        category is zeros, and so is padding; None without categorical columns
+    same_block "b q q"  1 where two categories belong to one categorical column, else 0
     """
 
     X: Array
     weight: Array
     is_feature: Array | None = None
+    observed: Array | None = None
+    onehot: Array | None = None
+    same_block: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -34,12 +41,14 @@ class Centres:
     means        "b c d"    mu
     covariances  "b c d d"  Sigma, symmetric positive definite
     is_component "b c"      False where a centre token is padding (weight 0, mean 0, covariance I)
+    categories   "b c q"    theta, probability of each category; None without categorical columns
     """
 
     weights: Array
     means: Array
     covariances: Array
     is_component: Array
+    categories: Array | None = None
 
     def __getitem__(self, index: Any) -> Centres:
         """The centre tokens of some tables."""
@@ -48,6 +57,7 @@ class Centres:
             self.means[index],
             self.covariances[index],
             self.is_component[index],
+            None if self.categories is None else self.categories[index],
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,38 +10,21 @@ import torch
 from scipy import special, stats
 
 from gaussian_tables import alone, draw, padded
+from learned_layers import N_LAYERS, learned, torched, weights_of
 from statformer.batch import Centres, Readout, Tables, Trace
 from statformer.constructions.em_network import em_weights
-from statformer.nn.em_module import EMModule, near_em
+from statformer.nn.em_module import near_em
 from statformer.nn.em_network import (
     N_FEATURES,
     EMNetwork,
-    _log_gamma,
-    as_numpy,
     layer_shapes,
     log_density,
     respond,
 )
+from statformer.nn.special import log_gamma
 from statformer.reference import em
 
-N_LAYERS = 4
 SIZES = [(40, 2, 3), (60, 4, 2), (50, 1, 4), (30, 3, 1)]
-
-
-def learned(seed: int = 0, n_layers: int = N_LAYERS) -> EMModule:
-    """A module whose every weight moved away from the start of pretraining, as training does."""
-    generator = torch.Generator().manual_seed(seed)
-    module = near_em(n_layers, 6, generator).double()
-    with torch.no_grad():
-        for parameter in module.parameters():
-            moved = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            parameter.add_(0.3 * moved)
-        module.layers["log_ridge"] += 3.0
-    return module
-
-
-def weights_of(module: EMModule) -> dict[str, np.ndarray]:
-    return as_numpy({name: value.detach() for name, value in module.layers.items()})
 
 
 @pytest.fixture(scope="module")
@@ -54,20 +36,12 @@ def random_start(seed: int, runs: int, n: int, c: int) -> np.ndarray:
     return np.random.default_rng(seed).dirichlet(np.full(c, 0.5), size=(runs, n))
 
 
-def torched(record: Any) -> Any:
-    """The same record with torch tensors."""
-    values = {
-        name: None if value is None else torch.from_numpy(np.ascontiguousarray(value))
-        for name, value in vars(record).items()
-    }
-    return type(record)(**values)
-
-
 def everything(trace: Trace) -> list[np.ndarray]:
     """All arrays of a trace, in order."""
     centres = [array for record in trace.centres for array in vars(record).values()]
     readouts = [array for record in trace.readouts for array in vars(record).values()]
-    return [np.asarray(array) for array in [*trace.responsibilities, *centres, *readouts]]
+    there = [array for array in centres if array is not None]  # numbers only: no shares
+    return [np.asarray(array) for array in [*trace.responsibilities, *there, *readouts]]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -250,7 +224,7 @@ def test_starts_side_by_side_equal_starts_alone(network: EMNetwork) -> None:
 def test_log_gamma_is_scipys() -> None:
     x = np.concatenate([np.linspace(0.5, 30.0, 500), np.geomspace(30.0, 1e6, 100)])
     scale = np.maximum(1.0, np.abs(special.gammaln(x)))
-    assert np.abs((_log_gamma(x) - special.gammaln(x)) / scale).max() < 4e-12
+    assert np.abs((log_gamma(x) - special.gammaln(x)) / scale).max() < 4e-12
 
 
 def test_log_density_is_scipys() -> None:

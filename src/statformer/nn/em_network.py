@@ -15,13 +15,21 @@ features of a centre token, k hidden units.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from array_api_compat import array_namespace, device
 
 from statformer.batch import Array, Centres, Readout, Tables, Trace
+from statformer.nn.categories import (
+    Categories,
+    centres_with_a_column,
+    with_a_column,
+    without_the_column,
+)
+from statformer.nn.e_attention import Seen, attend
+from statformer.nn.missing import MissingMoments
 from statformer.nn.moments import Fit, Moments
 
 COVARIANCE_TARGETS = (
@@ -34,7 +42,6 @@ COVARIANCE_TARGETS = (
     "tied full at own volume",
 )
 N_FEATURES = 16
-_ABSENT = -1e30  # score of a centre token that is padding
 _TINY = 1e-30
 
 
@@ -52,7 +59,8 @@ class EMNetwork:
             r_i = softmax_k score_i,  u_ik = (1 - rho_k) + rho_k (nu_k + d) / (nu_k + m_ik)
 
     where m is the squared Mahalanobis distance. The scatter is divided by sum a, the
-    parameter-expanded form of Student-t EM, and not by sum w r.
+    parameter-expanded form of Student-t EM, and not by sum w r. Missing cells are summed out
+    (`nn.missing`), categorical columns have shares per component (`nn.categories`).
 
     Parameters
     ----------
@@ -91,28 +99,33 @@ class EMNetwork:
         absent). tol: stop when no run gained more than this in log density per unit of weight
         (plain EM only). record: "all" keeps every layer in the trace, "last" the last one.
         """
-        moments = Moments(tables)
+        is_without_numbers = tables.X.shape[2] == 0
+        tables = with_a_column(tables)
+        moments = Moments(tables) if tables.observed is None else MissingMoments(tables)
+        categories = None if tables.onehot is None else Categories(tables)
         if isinstance(start, Centres):
-            keep = start.is_component
-            seen = _attend(moments.tables, start, _plain_readout(start), moments)
+            start, keep = centres_with_a_column(start), start.is_component
+            seen = attend(moments.tables, start, _plain_readout(start), moments)
         else:
             xp = array_namespace(start)
             r = xp.permute_dims(start, (0, 2, 1))
             keep = xp.sum(r * moments.spread(tables.weight[:, None, :], r), axis=-1) > 0
-            seen = _Seen(r)
+            seen = Seen(r)
         trace = Trace()
         before = None
         for layer in range(self.n_layers):
             w = self._layer(0 if self.is_looped else layer)
-            fitted = moments.fit(seen.r, seen.u, keep)
+            fitted = moments.fit(seen.r, seen.u, keep, seen.expected)
             knobs = _Knobs(w, fitted, moments, seen)
             centres, readout = _regularise(fitted, knobs, moments), knobs.readout
-            seen = _attend(moments.tables, centres, readout, moments)
+            if categories is not None:
+                centres = replace(centres, categories=categories.theta(fitted.weighted))
+            seen = attend(moments.tables, centres, readout, moments)
             if record == "last":
                 trace = Trace()
             xp = array_namespace(seen.r)
             trace.responsibilities.append(xp.permute_dims(seen.r, (0, 2, 1)))
-            trace.centres.append(centres)
+            trace.centres.append(without_the_column(centres) if is_without_numbers else centres)
             trace.readouts.append(readout)
             if tol is not None:
                 now = moments.mean(seen.evidence)
@@ -127,13 +140,18 @@ class EMNetwork:
 
 def respond(tables: Tables, centres: Centres, readout: Readout) -> Array:
     """One E layer: responsibilities "B n c" of each row alone under frozen centres."""
-    seen = _attend(tables, centres, readout)
+    seen = attend(with_a_column(tables), centres_with_a_column(centres), readout)
     return array_namespace(seen.r).permute_dims(seen.r, (0, 2, 1))
 
 
 def log_density(tables: Tables, centres: Centres) -> Array:
-    """log sum_k pi_k N(x; mu_k, Sigma_k) "B n": the normalised density of the centres."""
-    return _attend(tables, centres, _plain_readout(centres)).evidence
+    """log sum_k pi_k N(x; mu_k, Sigma_k) "B n": the normalised density of the centres.
+
+    With missing cells and categories log sum_k pi_k N(x_O; mu_kO, Sigma_kOO) prod_q theta_kq^e_q:
+    the density of what is observed.
+    """
+    readout = _plain_readout(centres)
+    return attend(with_a_column(tables), centres_with_a_column(centres), readout).evidence
 
 
 def _plain_readout(centres: Centres) -> Readout:
@@ -150,8 +168,8 @@ class _Knobs:
         self,
         w: Mapping[str, Array],
         fit: Fit,
-        moments: Moments,
-        seen: _Seen,
+        moments: Moments | MissingMoments,
+        seen: Seen,
     ) -> None:
         r = seen.r
         xp = array_namespace(r)
@@ -180,7 +198,7 @@ class _Knobs:
         self.readout = Readout(table[:, 0, 0], table[:, 0, 1], rho, nu)
 
 
-def _features(fit: Fit, knobs: _Knobs, moments: Moments, seen: _Seen) -> Array:
+def _features(fit: Fit, knobs: _Knobs, moments: Moments | MissingMoments, seen: Seen) -> Array:
     """Invariant features "B c f" of each centre token (differences of logs: no units).
 
     Invariant to a common rescaling of the table except for the ridge, to the order and sign of
@@ -208,8 +226,14 @@ def _features(fit: Fit, knobs: _Knobs, moments: Moments, seen: _Seen) -> Array:
         entropy = -dot(weighted, xp.log(r + _TINY)) / mass
     else:
         far = weighted * maha
-        mean_maha = xp.log(xp.sum(far, axis=-1) / (mass * d) + 1e-6)
-        kurtosis = xp.log(dot(far, maha) / (mass * d * (d + 2.0)) + 1e-6)
+        of_first, of_second = mass * d, mass * d * (d + 2.0)
+        if moments.counts is not None:  # rows of d_i observed columns: E m = d_i under the model
+            counts = moments.spread(moments.counts, r)[:, None, :]
+            of_first = xp.sum(weighted * counts, axis=-1) + 1e-6 * d
+            of_second = xp.sum(weighted * counts * (counts + 2.0), axis=-1)
+            of_second = of_second + 1e-6 * d * (d + 2.0)
+        mean_maha = xp.log(xp.sum(far, axis=-1) / of_first + 1e-6)
+        kurtosis = xp.log(dot(far, maha) / of_second + 1e-6)
         # log r is the score minus its log-sum-exp
         entropy = (dot(weighted, seen.evidence[:, None, :]) - dot(weighted, seen.score)) / mass
     mean_u = xp.zeros_like(one) if seen.u is None else fit.mass / mass - 1.0
@@ -231,10 +255,14 @@ def _features(fit: Fit, knobs: _Knobs, moments: Moments, seen: _Seen) -> Array:
         kurtosis,
         mean_u,
     ]
+    if moments.has_numbers is not None:  # no column, no shape: the ridge alone is not a feature
+        has = moments.spread(moments.has_numbers, r)[:, None]
+        columns[5:12] = [column * has for column in columns[5:12]]
+        columns[13:16] = [column * has for column in columns[13:16]]
     return _clip(xp.stack(columns, axis=-1), -8.0, 8.0)
 
 
-def _mean_log(variances: Array, moments: Moments, r: Array, d: Array) -> Array:
+def _mean_log(variances: Array, moments: Moments | MissingMoments, r: Array, d: Array) -> Array:
     xp = array_namespace(variances)
     logs = xp.log(variances)
     if moments.keep_feature is not None:
@@ -242,7 +270,7 @@ def _mean_log(variances: Array, moments: Moments, r: Array, d: Array) -> Array:
     return xp.sum(logs, axis=-1) / d
 
 
-def _add_ridge(scatter: Array, ridge: Array, moments: Moments, r: Array) -> Array:
+def _add_ridge(scatter: Array, ridge: Array, moments: Moments | MissingMoments, r: Array) -> Array:
     """scatter + ridge I, with ones on the diagonal of padded columns (their log is 0)."""
     xp = array_namespace(scatter)
     eye = xp.eye(moments.d, dtype=scatter.dtype, device=device(scatter))
@@ -258,7 +286,7 @@ def _log_det(matrices: Array) -> Array:
     return 2.0 * xp.sum(xp.log(xp.linalg.diagonal(factor)), axis=-1)
 
 
-def _regularise(fit: Fit, knobs: _Knobs, moments: Moments) -> Centres:
+def _regularise(fit: Fit, knobs: _Knobs, moments: Moments | MissingMoments) -> Centres:
     """Sigma_k = sum_j c_jk T_jk + ridge I; absent components get the identity."""
     xp = array_namespace(fit.share)
     c = knobs.mix
@@ -286,104 +314,6 @@ def _regularise(fit: Fit, knobs: _Knobs, moments: Moments) -> Centres:
         xp.where(there, covariances, eye + xp.zeros_like(covariances)),
         fit.keep,
     )
-
-
-class _Seen:
-    """What the E attention saw: responsibilities, and how it came to them ("B c n" each).
-
-    evidence "B n" is the log-sum-exp of the scores; u the robustness weights, None where every
-    rho is 0. A start given as responsibilities has nothing but those.
-    """
-
-    def __init__(
-        self,
-        r: Array,
-        score: Array | None = None,
-        evidence: Array | None = None,
-        maha: Array | None = None,
-        u: Array | None = None,
-    ) -> None:
-        self.r = r
-        self.score: Any = score
-        self.evidence: Any = evidence
-        self.maha, self.u = maha, u
-
-
-def _attend(
-    tables: Tables, centres: Centres, readout: Readout, moments: Moments | None = None
-) -> _Seen:
-    """The E attention: scores, their softmax over centres, and robustness weights.
-
-    score = A_k m_ik + B_k log(1 + m_ik / nu_k) + C_k collects temperature, rho and strength in
-    three numbers per centre, so that few passes over "B c n" remain. u_ik = (1 - rho_k) +
-    rho_k (nu_k + d) / (nu_k + m_ik).
-    """
-    xp = array_namespace(tables.X)
-    b, _, d = tables.X.shape
-    runs, _ = centres.weights.shape
-    factor = xp.linalg.cholesky(centres.covariances)
-    maha = _distances(tables, factor, centres.means, moments)
-    half_log_det = xp.sum(xp.log(xp.linalg.diagonal(factor)), axis=-1)  # B c
-    if tables.is_feature is None:
-        dim = xp.full((runs, 1), float(d), dtype=maha.dtype, device=device(maha))
-    else:
-        real = xp.sum(xp.astype(tables.is_feature, maha.dtype), axis=-1)
-        dim = xp.reshape(xp.broadcast_to(real[:, None], (b, runs // b)), (runs, 1))
-    rho, nu, T = readout.rho, readout.nu, readout.temperature[:, None]
-    log_pi = xp.log(_clip(centres.weights, _TINY, None))
-    gaussian = -half_log_det - 0.5 * dim * math.log(2.0 * math.pi)
-    constant = readout.strength[:, None] * log_pi + (1.0 - rho) * gaussian
-    is_robust = bool(xp.any(rho > 1e-20))
-    if is_robust:
-        student = _log_gamma(0.5 * (nu + dim)) - _log_gamma(0.5 * nu)
-        student = student - 0.5 * dim * xp.log(nu * math.pi) - half_log_det
-        constant = constant + rho * student
-    there = centres.is_component
-    zero = xp.zeros_like(constant)
-    C = xp.where(there, T * constant, zero + _ABSENT)
-    A = xp.where(there, -0.5 * T * (1.0 - rho), zero)
-    score = A[..., None] * maha + C[..., None]
-    u = None
-    if is_robust:
-        B = xp.where(there, -0.5 * T * rho * (nu + dim), zero)
-        score = score + B[..., None] * xp.log1p(maha / nu[..., None])
-        u = (rho * (nu + dim))[..., None] / (nu[..., None] + maha) + (1.0 - rho)[..., None]
-    top = xp.max(score, axis=1, keepdims=True)
-    e = xp.exp(score - top)
-    total = xp.sum(e, axis=1, keepdims=True)
-    evidence = top[:, 0, :] + xp.log(total[:, 0, :])
-    return _Seen(e / total, score, evidence, maha, u)
-
-
-def _distances(tables: Tables, factor: Array, means: Array, moments: Moments | None) -> Array:
-    """Squared Mahalanobis distances |W (x - mu)|^2 "B c n" with W = L^-1, Sigma = L L'.
-
-    Inside the network the same number comes from `moments.distances`, one product with the
-    features that the M attention already holds; rows alone take the longer and more exact way.
-    """
-    xp = array_namespace(tables.X)
-    whiten = xp.linalg.inv(factor)  # B c d d; the array API has no triangular solve
-    if moments is not None:
-        return moments.distances(whiten, means)
-    b, n, d = tables.X.shape
-    runs, c = means.shape[:2]
-    offset = xp.matmul(whiten, means[..., None])  # B c d 1
-    flat = xp.reshape(whiten, (b, (runs // b) * c * d, d))
-    z = xp.matmul(flat, xp.permute_dims(tables.X, (0, 2, 1)))
-    z = xp.reshape(z, (runs, c, d, n)) - offset
-    return xp.sum(z * z, axis=2)
-
-
-def _log_gamma(x: Array) -> Array:
-    """log Gamma(x), x >= 0.5: Stirling's series after eight steps up (error < 4e-12)."""
-    xp = array_namespace(x)
-    product = x
-    for step in range(1, 8):
-        product = product * (x + float(step))
-    y = x + 8.0
-    series = 1.0 / (12.0 * y) - 1.0 / (360.0 * y**3) + 1.0 / (1260.0 * y**5)
-    series = series - 1.0 / (1680.0 * y**7)
-    return (y - 0.5) * xp.log(y) - y + 0.5 * math.log(2.0 * math.pi) + series - xp.log(product)
 
 
 def _clip(x: Array, low: float | None, high: float | None) -> Array:

@@ -13,7 +13,50 @@ from statformer.batch import Array, Tables
 _TINY = 1e-30
 
 
-class Moments:
+class Runs:
+    """What belongs to a table, repeated over its starts.
+
+    n_features "b" counts the real columns (at least 1), total "b" sums the weights. counts "b n" is
+    the number of observed columns of each row, None where all are; has_numbers "b" is 0 for tables
+    of categorical columns only, None where no such table can be among them.
+    """
+
+    counts: Array | None = None
+
+    def __init__(self, tables: Tables) -> None:
+        xp = array_namespace(tables.X)
+        self.xp, self.tables = xp, tables
+        b, n, d = tables.X.shape
+        self.b, self.n, self.d = b, n, d
+        self.has_numbers: Array | None = None
+        if tables.is_feature is None:
+            self.n_features = xp.full((b,), float(d), dtype=tables.X.dtype, device=device(tables.X))
+            self.keep_feature = None
+        else:
+            self.keep_feature = xp.astype(tables.is_feature, tables.X.dtype)
+            self.n_features = xp.sum(self.keep_feature, axis=-1)
+            if tables.onehot is not None:
+                self.has_numbers = xp.clip(self.n_features, 0.0, 1.0)
+                self.n_features = xp.clip(self.n_features, 1.0, None)
+        self.total = xp.sum(tables.weight, axis=-1)  # b
+
+    def spread(self, per_table: Array, like: Array) -> Array:
+        """Repeat an array of tables (b, ...) over the starts: (B, ...)."""
+        starts = like.shape[0] // self.b
+        if starts == 1:
+            return per_table
+        xp, shape = self.xp, per_table.shape
+        wide = xp.broadcast_to(per_table[:, None, ...], (self.b, starts, *shape[1:]))
+        return xp.reshape(wide, (self.b * starts, *shape[1:]))
+
+    def mean(self, per_point: Array) -> Array:
+        """Weighted mean over the points, "B n" -> "B"."""
+        w = self.spread(self.tables.weight, per_point)
+        total = self.spread(self.total, per_point)
+        return self.xp.sum(w * per_point, axis=-1) / total
+
+
+class Moments(Runs):
     """The M attention: weighted sums over points, all starts of a table in one product.
 
     phi_i = (1, x_i, x_ij x_ij' for j <= j') is built once per call; a "B c n" times phi "b n ."
@@ -22,17 +65,8 @@ class Moments:
     """
 
     def __init__(self, tables: Tables) -> None:
-        xp = array_namespace(tables.X)
-        self.xp, self.tables = xp, tables
-        b, n, d = tables.X.shape
-        self.b, self.n, self.d = b, n, d
-        if tables.is_feature is None:
-            self.n_features = xp.full((b,), float(d), dtype=tables.X.dtype, device=device(tables.X))
-            self.keep_feature = None
-        else:
-            self.keep_feature = xp.astype(tables.is_feature, tables.X.dtype)
-            self.n_features = xp.sum(self.keep_feature, axis=-1)
-        self.total = xp.sum(tables.weight, axis=-1)  # b
+        super().__init__(tables)
+        xp, (b, n, d) = self.xp, tables.X.shape
         self.origin = xp.sum(tables.weight[:, :, None] * tables.X, axis=1) / self.total[:, None]
         X = tables.X - self.origin[:, None, :]
         if self.keep_feature is not None:
@@ -52,22 +86,6 @@ class Moments:
         self.phi = xp.concat([ones, X, pairs], axis=2)
         variance = xp.sum(tables.weight[:, :, None] * X**2, axis=1) / self.total[:, None]
         self.total_variance = xp.sum(variance, axis=-1) / self.n_features  # b
-        self.d_run = self.n_features
-
-    def spread(self, per_table: Array, like: Array) -> Array:
-        """Repeat an array of tables (b, ...) over the starts: (B, ...)."""
-        starts = like.shape[0] // self.b
-        if starts == 1:
-            return per_table
-        xp, shape = self.xp, per_table.shape
-        wide = xp.broadcast_to(per_table[:, None, ...], (self.b, starts, *shape[1:]))
-        return xp.reshape(wide, (self.b * starts, *shape[1:]))
-
-    def mean(self, per_point: Array) -> Array:
-        """Weighted mean over the points, "B n" -> "B"."""
-        w = self.spread(self.tables.weight, per_point)
-        total = self.spread(self.total, per_point)
-        return self.xp.sum(w * per_point, axis=-1) / total
 
     def distances(self, whiten: Array, means: Array) -> Array:
         """|W_k (x_i - mu_k)|^2 "B c n" as theta_k' phi_i: the E attention's query-key product.
@@ -88,7 +106,8 @@ class Moments:
         maha = xp.matmul(flat, xp.permute_dims(self.phi, (0, 2, 1)))
         return xp.clip(xp.reshape(maha, (runs, c, self.n)), 0.0, None)
 
-    def fit(self, r: Array, u: Array | None, keep: Array) -> Fit:
+    def fit(self, r: Array, u: Array | None, keep: Array, expected: object = None) -> Fit:
+        """The moments under responsibilities r and robustness weights u; nothing is missing."""
         xp, d = self.xp, self.d
         runs, c, n = r.shape
         wr = r * self.spread(self.tables.weight, r)[:, None, :]
