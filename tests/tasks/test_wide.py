@@ -15,7 +15,7 @@ from statformer.tasks.shapes import SHAPES
 from statformer.tasks.stream import TaskStream
 from statformer.tasks.wide import GROUPS, WIDE_RATES, WidePrior
 
-SMALL = WidePrior(n_points=(40, 120), n_features=(2, 6), n_components=(1, 6))
+SMALL = WidePrior(n_points=(40, 120), n_features=(3, 6), n_components=(1, 6))
 NO_MASKS = {"is_shape", "is_gaussian", "weights", "is_categorical", "observed"}
 
 
@@ -184,7 +184,15 @@ def test_rates_are_rates() -> None:
 
 def test_tables_of_one_column_have_no_pieces_that_need_two() -> None:
     batch = sample(replace(SMALL, n_features=(1, 1)).only(*WIDE_RATES))
-    for name in (*SHAPES, *MECHANISMS, "correlated", "nominal", "ordinal", "coupled_map"):
+    for name in (
+        *SHAPES,
+        *MECHANISMS,
+        "wide_spectrum",
+        "correlated",
+        "nominal",
+        "ordinal",
+        "coupled_map",
+    ):
         assert not batch.latent[name].any(), name
     assert batch.latent["counts"].all()
     assert batch.latent["observed"].all()

@@ -57,17 +57,17 @@ def coupled_map(stream: TaskStream, X: Float[Tensor, "b n d"]) -> Float[Tensor, 
     """Two additive couplings in a turned frame: an invertible smooth map, so no clusters collide.
 
     The standardised columns turn by R and part into halves u, v; then u += a f(v), v += a g(u)
-    with f, g(x) = V sin(W x + b), random, 16 hidden units, a in 0.4 to 2.
+    with f, g(x) = V sin(W x + b), random, 16 hidden units, a in 0.3 to 1.5.
     """
     d, h = X.shape[-1], 16
     half = d // 2
     R, _ = torch.linalg.qr(stream.normal(d, d))
-    amount = log_uniform(stream, 0.4, 2.0)[:, None, None]
+    amount = log_uniform(stream, 0.3, 1.5)[:, None, None]
     Z = standardised(X).clamp(-20.0, 20.0) @ R
     u, v = Z[..., :half], Z[..., half:]
 
     def network(x: Tensor, width: int) -> Tensor:
-        W = stream.normal(x.shape[-1], h) * (1.5 / math.sqrt(x.shape[-1]))
+        W = stream.normal(x.shape[-1], h) * (1.2 / math.sqrt(x.shape[-1]))
         b = 2.0 * math.pi * stream.uniform(1, h)
         V = stream.normal(h, width) * math.sqrt(2.0 / h)
         return torch.sin(x @ W + b) @ V

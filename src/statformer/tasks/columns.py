@@ -19,13 +19,20 @@ from statformer.tasks.stream import TaskStream
 
 MOST_LEVELS = 12
 MOST_GRADES = 8
+WIDE = 4  # tables with fewer columns keep one as it was
 
 
-def some_columns(stream: TaskStream, d: int, low: float, high: float) -> Bool[Tensor, "b d"]:
-    """Each column with a probability of its table, uniform on (low, high); at least one of d."""
+def some_columns(
+    stream: TaskStream, d: int, low: float, high: float, n_spared: int = 0
+) -> Bool[Tensor, "b d"]:
+    """Each column with a probability of its table, uniform on (low, high); at least one of d.
+
+    `n_spared` of the columns, drawn with the rest, are left alone.
+    """
     share = low + (high - low) * stream.uniform()
     u = stream.uniform(d)
-    return (u < share[:, None]) | (u == u.amin(-1, keepdim=True))
+    order = torch.argsort(torch.argsort(u, dim=-1), dim=-1)
+    return ((u < share[:, None]) | (order == 0)) & (order < d - n_spared)
 
 
 def correlated(stream: TaskStream, X: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
@@ -95,10 +102,11 @@ def ordinal(
     """Columns cut into 2 to 8 grades 0, 1, ...; and which of them are declared categorical.
 
     Thresholds are at random quantiles of the column; tables declare all their grades categorical
-    in half of the cases and leave them numbers in the other half.
+    in half of the cases and leave them numbers in the other half. Tables of fewer than 4 columns
+    keep one that has no grades.
     """
     d = X.shape[-1]
-    pick = some_columns(stream, d, 0.1, 0.7)
+    pick = some_columns(stream, d, 0.1, 0.7, n_spared=int(d < WIDE))
     grades = _graded(stream, X, stream.integers(2, MOST_GRADES + 1, d))
     declared = stream.uniform() < 0.5
     return torch.where(pick[:, None, :], grades, X), pick & declared[:, None]
@@ -113,11 +121,11 @@ def nominal(
     random. Drawn: code ~ p_k of the point's component, p_kl proportional to E^g with E exponential
     (Dirichlet(1) for g = 1, flatter below, sparser above; g log-uniform on 0.3 to 3). A point of
     no component draws from a random component. Three tables in ten of at least 4 columns are
-    nominal altogether.
+    nominal altogether; smaller ones keep a column that is not.
     """
     (n, d), c = X.shape[1:], n_components
-    pick = some_columns(stream, d, 0.05, 0.6)
-    everything = stream.uniform() < (0.3 if d >= 4 else 0.0)
+    pick = some_columns(stream, d, 0.05, 0.6, n_spared=int(d < WIDE))
+    everything = stream.uniform() < (0.3 if d >= WIDE else 0.0)
     pick = pick | everything[:, None]
     levels = torch.clamp(stream.integers(2, 8, d) + stream.integers(0, 6, d), max=MOST_LEVELS)
     grades = _graded(stream, X, levels).long()

@@ -28,10 +28,12 @@ def observed_cells(
     and turned over in half of the tables, P(missing) is
 
     mcar  share_j
-    mar   share_j (1 + a) r_driver^a; the driver is one column of the table, itself complete
+    mar   s_j (1 + a) r_driver^a; the driver is one column of the table, itself complete, and
+          s_j = share_j d / (d - 1)
     mnar  share_j (1 + a) r_own^a, in half of the tables with r = |2 rank - 1|: the extremes
 
-    with a in 1 to 3, all capped at 0.95. Needs at least two columns; raises ValueError otherwise.
+    with a in 1 to 3, or as much smaller as keeps probabilities below 0.97. Needs at least two
+    columns; raises ValueError otherwise.
     """
     n, d = X.shape[1:]
     if d < 2:
@@ -49,11 +51,11 @@ def observed_cells(
     r_own = torch.where(extremes, (2.0 * rank - 1.0).abs(), rank)
     r_own = torch.where(flip[:, 1] & ~extremes, 1.0 - r_own, r_own)
     is_driver = (torch.arange(d, device=X.device) == driver[:, None])[:, None, :]
-    at_random = share_of * (1.0 + a[:, 0]) * r_driver ** a[:, 0]
-    not_at_random = share_of * (1.0 + a[:, 1]) * r_own ** a[:, 1]
+    at_random = _rising(share_of * d / (d - 1.0), a[:, 0], r_driver)
+    not_at_random = _rising(share_of, a[:, 1], r_own)
     present = torch.ones_like(X)
-    for which, p in enumerate((share_of, at_random, not_at_random)):
-        present = present * torch.where(on[:, which, None, None], 1.0 - p.clamp(max=0.95), 1.0)
+    for which, p in enumerate((share_of.clamp(max=0.9), at_random, not_at_random)):
+        present = present * torch.where(on[:, which, None, None], 1.0 - p, 1.0)
     complete = is_driver & on[:, 1, None, None]
     u = stream.uniform(n, d)
     observed = (u < present) | complete
@@ -61,3 +63,12 @@ def observed_cells(
     slack = u / present.clamp_min(0.05)
     observed = observed | (slack <= torch.sort(slack, dim=1).values[:, min(1, n - 1), None])
     return observed | ((slack <= slack.amin(2, keepdim=True)) & ~observed.any(2, keepdim=True))
+
+
+def _rising(
+    share: Float[Tensor, "b 1 d"], a: Float[Tensor, "b 1 1"], r: Float[Tensor, "b n #d"]
+) -> Float[Tensor, "b n d"]:
+    """share (1 + a) r^a, of mean `share` over uniform r, with a so small that it stays below 1."""
+    share = share.clamp(max=0.9)
+    a = torch.minimum(a, 0.97 / share - 1.0)
+    return share * (1.0 + a) * r**a

@@ -55,10 +55,12 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "categorical": ("ordinal", "nominal"),
     "missing": MECHANISMS,
 }
-# What a table of one column cannot have.
-_OF_TWO_COLUMNS = frozenset(
-    {*SHAPES, *MECHANISMS, "wide_spectrum", "coupled_map", "correlated", "ordinal", "nominal"}
-)
+# How many columns a table needs to have a piece (1 where nothing is said).
+LEAST_COLUMNS: dict[str, int] = {
+    **dict.fromkeys((*SHAPES, *MECHANISMS, "wide_spectrum", "coupled_map"), 2),
+    **dict.fromkeys(("ordinal", "nominal"), 2),
+    "correlated": 3,  # with two columns a copy would leave one
+}
 _NOISE = ("heavy_tails", "very_heavy_tails", "skew", "uniform")
 
 
@@ -105,7 +107,7 @@ class WidePrior:
         n, d, c = self._shape(stream)
         b, device = len(stream), stream.device
         u = stream.uniform(len(WIDE_RATES))
-        rates = [self.rates.get(k, 0.0) * (d > 1 or k not in _OF_TWO_COLUMNS) for k in WIDE_RATES]
+        rates = [self.rates.get(k, 0.0) * (d >= LEAST_COLUMNS.get(k, 1)) for k in WIDE_RATES]
         on = {k: u[:, i] < rate for i, (k, rate) in enumerate(zip(WIDE_RATES, rates, strict=True))}
         weights, y = self._membership(stream, c, n, on["imbalance"])
         X = self._cloud(stream, weights > 0, y, d, on)
