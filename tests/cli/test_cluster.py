@@ -23,14 +23,20 @@ KEYS = {
     "columns": list,
     "dropped": dict,
     "encoded": dict,
-    "filled": dict,
+    "missing": dict,
+    "filled": bool,
     "notes": list,
     "warnings": list,
     "weights": str,
+    "effort": str,
     "k": int,
     "k_asked": int | None,
     "k_probability": list,
     "clear_clusters": bool,
+    "expected_ari": float | None,
+    "out_of_depth": float | None,
+    "fell_back": bool,
+    "like": dict | None,
     "clusters": list,
     "seconds": float,
     "compared_with": str | None,
@@ -134,7 +140,7 @@ def test_options_of_reading_reach_the_reader(
     assert answer["columns"] == ["länge", "width", "colour"]
 
 
-def test_what_was_dropped_encoded_and_filled_is_said(
+def test_what_was_dropped_encoded_and_missing_is_said(
     run: Callable[..., Any], cluster: Callable[..., Answer], blobs: pd.DataFrame, tmp_path: Path
 ) -> None:
     blobs.insert(0, "id", np.arange(120))
@@ -145,15 +151,16 @@ def test_what_was_dropped_encoded_and_filled_is_said(
     answer = cluster(tmp_path / "t.csv")
     assert set(answer["dropped"]) == {"id", "seen"}
     assert answer["encoded"] == {"species": 3, "label": 3}
-    assert answer["filled"] == {"width": 3}
+    assert answer["missing"] == {"width": 3}
     assert len(answer["warnings"]) == 1
     result = run("cluster", tmp_path / "t.csv", "--weights", "constructed", "--no-json")
     for line in (
         "note: dropped 'id'",
         "note: dropped 'seen': dates",
-        "note: encoded as categories",
+        "note: read as categories",
         "species (3 values), label (3 values)",
-        "note: filled 3 missing cells: width (3)",
+        "3 missing cells",
+        "width (3)",
         "warning: column 'label' looks like the answer",
     ):
         assert line in result.stderr

@@ -100,7 +100,7 @@ def test_texts_become_categories_and_missing_cells_are_counted(frame: pd.DataFra
     frame.loc[:2, "mass"] = np.nan
     chosen = select_columns(frame)
     assert chosen.encoded == {"sex": 2}
-    assert chosen.filled == {"mass": 3, "sex": N // 4}
+    assert chosen.missing == {"mass": 3, "sex": N // 4}
     assert chosen.frame["mass"].isna().sum() == 3
 
 
@@ -121,14 +121,14 @@ def test_a_few_spoilt_cells_count_as_missing_and_are_mentioned(frame: pd.DataFra
     cells[7] = "about 9"
     frame["mixed"] = cells
     chosen = select_columns(frame)
-    assert chosen.filled == {"mixed": 1}
+    assert chosen.missing == {"mixed": 1}
     assert any("mixed" in line for line in chosen.warnings)
 
 
 def test_infinite_cells_count_as_missing_and_are_mentioned(frame: pd.DataFrame) -> None:
     frame.loc[3, "mass"] = np.inf
     chosen = select_columns(frame)
-    assert chosen.filled == {"mass": 1}
+    assert chosen.missing == {"mass": 1}
     assert any("'mass'" in line for line in chosen.warnings)
 
 

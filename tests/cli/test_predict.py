@@ -73,7 +73,7 @@ def test_gaps_and_unknown_values_are_counted(
     answer = json.loads(
         run("predict", model, tmp_path / "new.csv", "--out", tmp_path / "out.csv").stdout
     )
-    assert answer["filled"] == {"width": 4}
+    assert answer["missing"] == {"width": 4}
     assert "moon" in answer["warnings"][0]
 
 

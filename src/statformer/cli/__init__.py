@@ -1,4 +1,4 @@
-"""The command line: `statformer cluster`, `predict`, `pretrain`, `bench`.
+"""The command line: `statformer cluster`, `predict`, `judge`, `pretrain`, `bench`, `prior`.
 
 Modules are imported when their command is called, so that `statformer --help` is quick and a
 missing torch matters only to the commands that need it.
@@ -17,12 +17,14 @@ from statformer import __version__
 from statformer._extras import MissingExtraError
 from statformer.cli.cluster import cluster
 from statformer.cli.errors import CommandError, one_line
+from statformer.cli.judge import judge
 from statformer.cli.predict import predict
 
 # Commands whose modules are heavy: their name, and their line in the listing.
 DEFERRED = {
     "pretrain": "Train the weights of a recipe (needs torch).",
     "bench": "Measure against the rivals (needs the bench extra).",
+    "prior": "Look at the tables of the training prior (needs torch).",
 }
 
 
@@ -96,6 +98,7 @@ app = typer.Typer(
 app.callback()(_statformer)
 app.command("cluster")(cluster)
 app.command("predict")(predict)
+app.command("judge")(judge)
 for _name, _line in DEFERRED.items():
     app.command(_name, help=_line)(lambda: None)
 

@@ -5,13 +5,15 @@ Axes: rows are points n, columns are features d, clusters c.
 
 from __future__ import annotations
 
+import math
+import re
 import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from statformer.cli.encoding import Encoded
     from statformer.cli.outputs import Outputs
     from statformer.cli.reading import Table
-    from statformer.cli.report import Cluster, ClusterReport, Score
+    from statformer.cli.report import Cluster, ClusterReport, Likeness, Score
     from statformer.cli.rivals import Rival
     from statformer.estimators import AttentionMixture
 
@@ -77,6 +79,25 @@ def cluster(
             help="pretrained, constructed (robust EM), or a weights file.",
         ),
     ] = "pretrained",
+    effort: Annotated[
+        str,
+        typer.Option(metavar="fast|balanced|best", help="How many clusterings are tried."),
+    ] = "balanced",
+    fallback: Annotated[
+        str,
+        typer.Option(
+            metavar="warn|constructed|raise",
+            help="What to do with a table unlike all that the weights were trained on.",
+        ),
+    ] = "warn",
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Number the clusters as in this model, kept by --save; it also chooses the "
+            "columns.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the random starts.")] = 0,
     delimiter: Delimiter = None,
     decimal: Decimal = None,
@@ -88,13 +109,16 @@ def cluster(
 
     Prints the probable number of clusters, their sizes and what sets each apart.
 
-    Says which columns were set aside, encoded and filled.
+    Says which columns were set aside, what was missing, and how good the clusters may be.
     """
     from statformer.cli.columns import select_columns
+    from statformer.cli.models import columns_like, load_model
     from statformer.cli.outputs import TABLE_ENDINGS, Outputs, refuse_taken_names
     from statformer.cli.reading import read_table
     from statformer.cli.rivals import checked_rivals
 
+    if like is not None and (columns is not None or drop is not None):
+        raise CommandError("--like chooses the columns; leave --columns and --drop out")
     if seed < 0:
         raise CommandError(f"--seed {seed} must be 0 or more")
     wanted = names_in(columns, "--columns") if columns is not None else None
@@ -110,13 +134,20 @@ def cluster(
         ):
             if path is not None:
                 outputs.check(option, path, endings)
+        previous = None if like is None else load_model(like)
         source = read_table(table, delimiter=delimiter, decimal=decimal, encoding=encoding)
         if out is not None:
             refuse_taken_names(source)
-        selection = select_columns(
-            source.frame, columns=wanted, drop=unwanted, label_column=label_column
-        )
-        answer = _cluster(source, selection, k=k, weights=weights, seed=seed)
+        if previous is None:
+            selection = select_columns(
+                source.frame, columns=wanted, drop=unwanted, label_column=label_column
+            )
+        else:
+            selection = columns_like(source.frame, previous, source.name, label_column)
+        params = {"weights": weights, "effort": effort, "fallback": fallback, "random_state": seed}
+        answer = _cluster(source, selection, k, params, previous)
+        if previous is not None:
+            answer.report.like = _likeness(answer.model, previous, str(like))
         _compare(answer, rivals, seed=seed, draws=plot is not None)
         _write(answer, outputs, out=out, save=save, plot=plot)
     _print(answer.report, as_json)
@@ -145,26 +176,32 @@ class _Answer:
 
 
 def _cluster(
-    table: Table, selection: Selection, *, k: int | None, weights: str, seed: int
+    table: Table,
+    selection: Selection,
+    k: int | None,
+    params: dict[str, Any],
+    previous: AttentionMixture | None,
 ) -> _Answer:
     import numpy as np
 
     from statformer.cli.report import ClusterReport
     from statformer.cli.rivals import threads_for
-    from statformer.estimators import AttentionMixture
+    from statformer.estimators import AttentionMixture, MissingValuesWarning
 
     n_rows = len(selection.frame)
     if k is not None and not 1 <= k <= n_rows:
         raise CommandError(f"--k {k} must be from 1 to the number of rows, {n_rows}")
     started = time.perf_counter()
-    model = AttentionMixture(k, weights=weights, random_state=seed)
+    model = AttentionMixture(k, **params)
     with warnings.catch_warnings(record=True) as caught, threads_for(selection.frame.size):
         warnings.simplefilter("always")
         try:
-            model.fit(selection.frame)
+            model.fit(selection.frame, like=previous)
         except (ValueError, OSError) as error:
-            raise CommandError(f"{table.name} cannot be clustered: {one_line(error)}") from None
+            reason = as_options(one_line(error))
+            raise CommandError(f"{table.name} cannot be clustered: {reason}") from None
     labels = np.asarray(model.labels_)
+    fell_back = model.weights_sha256_ == "constructed" != params["weights"]
     report = ClusterReport(
         table=table.name,
         n_rows=n_rows,
@@ -172,32 +209,55 @@ def _cluster(
         columns=[str(name) for name in selection.frame.columns],
         dropped=selection.dropped,
         encoded=selection.encoded,
-        filled=selection.filled,
+        missing=selection.missing,
+        filled=any(issubclass(one.category, MissingValuesWarning) for one in caught),
         notes=list(table.notes),
         warnings=[*selection.warnings, *_remarks(caught)],
-        weights=weights,
+        weights="constructed" if fell_back else params["weights"],
+        effort=params["effort"],
         k=int(model.n_components_),
         k_asked=k,
         k_probability=[float(p) for p in model.n_components_proba_],
         clear_clusters=k is not None or int(model.n_components_) > 1,
-        clusters=describe_clusters(selection.frame, labels, int(model.n_components_)),
+        expected_ari=_number(getattr(model, "expected_ari_", np.nan)),
+        out_of_depth=_number(model.out_of_depth_),
+        fell_back=fell_back,
+        clusters=describe_clusters(selection.frame, labels, model.cluster_names_),
         seconds=time.perf_counter() - started,
     )
     return _Answer(table, selection, model, labels, report)
 
 
-def describe_clusters(frame: pd.DataFrame, labels: np.ndarray, n_clusters: int) -> list[Cluster]:
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _likeness(model: AttentionMixture, previous: AttentionMixture, path: str) -> Likeness:
+    from statformer.cli.report import Likeness
+
+    is_kept = model.matched_ >= 0
+    names = model.cluster_names_
+    return Likeness(
+        path,
+        names[is_kept].tolist(),
+        model.match_overlap_[is_kept].tolist(),
+        names[~is_kept].tolist(),
+        sorted(set(previous.cluster_names_.tolist()) - set(names.tolist())),
+    )
+
+
+def describe_clusters(frame: pd.DataFrame, labels: np.ndarray, names: np.ndarray) -> list[Cluster]:
     """The size of each cluster and what sets it apart."""
     import numpy as np
 
     from statformer.cli.profiles import profile
     from statformer.cli.report import Cluster
 
-    sizes = np.bincount(labels, minlength=n_clusters)
-    differences = profile(frame, labels, n_clusters)
+    sizes = np.bincount(labels, minlength=len(names))
+    differences = profile(frame, labels, len(names))
     return [
-        Cluster(c, int(sizes[c]), float(sizes[c] / len(labels)), differences[c])
-        for c in range(n_clusters)
+        Cluster(int(name), int(sizes[c]), float(sizes[c] / len(labels)), differences[c])
+        for c, name in enumerate(names)
     ]
 
 
@@ -207,12 +267,17 @@ def _remarks(caught: Sequence[warnings.WarningMessage]) -> list[str]:
 
     return list(
         dict.fromkeys(
-            one_line(one.message)
+            as_options(one_line(one.message))
             for one in caught
             if isinstance(one.message, Warning)
             and not isinstance(one.message, MissingValuesWarning)
         )
     )
+
+
+def as_options(message: str) -> str:
+    """A message of the library in the words of the command line: name='value' as --name value."""
+    return re.sub(r"\b(weights|fallback|effort)='(\w+)'", r"--\1 \2", message)
 
 
 def _compare(answer: _Answer, names: Sequence[str], *, seed: int, draws: bool) -> None:
@@ -284,7 +349,8 @@ def _write(
             outputs.stage(plot),
         )
     if out is not None:
-        write_table(answer.table, answer.labels, answer.proba, outputs.stage(out))
+        names = answer.model.cluster_names_
+        write_table(answer.table, answer.labels, answer.proba, outputs.stage(out), names)
     if save is not None:
         answer.model.save(outputs.stage(save))
     outputs.commit()

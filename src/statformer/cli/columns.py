@@ -1,7 +1,7 @@
 """Which columns of a table say something about clusters, which are set aside, and why.
 
 Axes: rows are points n, columns are features d. Numbers come out as float64, text as categories;
-missing cells stay missing, for the estimator fills them and a saved model must fill them alike.
+missing cells stay missing, for the estimator reads them as such, and so does a saved model.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Selection:
     label: pd.Series | None = None
     dropped: dict[str, str] = field(default_factory=dict)
     encoded: dict[str, int] = field(default_factory=dict)
-    filled: dict[str, int] = field(default_factory=dict)
+    missing: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -93,8 +93,7 @@ def select_columns(
         raise _nothing_left(chosen.dropped)
     chosen.frame = pd.DataFrame(kept, index=frame.index)
     chosen.label = frame[label_column] if label_column is not None else None
-    _describe(chosen, label_column)
-    return chosen
+    return described(chosen, label_column)
 
 
 def as_numbers(column: pd.Series) -> tuple[pd.Series, int]:
@@ -204,16 +203,18 @@ def _nothing_left(dropped: dict[str, str]) -> CommandError:
     return CommandError(f"no usable column is left ({why or 'none was asked for'}); {remedy}")
 
 
-def _describe(chosen: Selection, label_column: str | None) -> None:
+def described(chosen: Selection, label_column: str | None) -> Selection:
+    """The selection with its text columns and missing cells counted, and a doubt about answers."""
     for name in chosen.frame.columns:
         column = chosen.frame[name]
         if not pd.api.types.is_numeric_dtype(column):
             chosen.encoded[name] = int(column.nunique())
         missing = int(column.isna().sum())
         if missing:
-            chosen.filled[name] = missing
+            chosen.missing[name] = missing
         if label_column is None and name.lower() in ANSWER_NAMES:
             chosen.warnings.append(
                 f"column {name!r} looks like the answer and is clustered with the rest; "
                 f"--label-column {name} compares with it, --drop {name} leaves it out"
             )
+    return chosen

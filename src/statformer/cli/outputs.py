@@ -101,22 +101,24 @@ def labelled_rows(
     table: Table,
     labels: Int[np.ndarray, " n"],
     proba: Float[np.ndarray, "n c"],
+    names: Int[np.ndarray, " c"],
     *,
     typed: bool,
 ) -> pd.DataFrame:
     """The rows of the table with `cluster`, `cluster_probability` and one probability per cluster.
 
+    Clusters go by their `names`, which are 0, 1, ... but for a model that is like an earlier one.
     The input's cells are as they were written, or of the type they were read as where `typed`.
     """
     rows = table.frame.copy() if typed else table.original()
     rows = rows.drop(columns=[name for name in rows.columns if _is_added(str(name))])
-    new = [*ADDED, *(f"probability_{c}" for c in range(proba.shape[1]))]
+    new = [*ADDED, *(f"probability_{name}" for name in names)]
     added = pd.DataFrame(
         np.round(np.column_stack([proba.max(axis=1), proba]), PROBABILITY_DIGITS),
         columns=pd.Index(new[1:]),
         index=rows.index,
     )
-    added.insert(0, "cluster", labels)
+    added.insert(0, "cluster", names[labels])
     return pd.concat([rows, added], axis=1)
 
 
@@ -125,14 +127,19 @@ def _is_added(name: str) -> bool:
 
 
 def write_table(
-    table: Table, labels: Int[np.ndarray, " n"], proba: Float[np.ndarray, "n c"], path: Path
+    table: Table,
+    labels: Int[np.ndarray, " n"],
+    proba: Float[np.ndarray, "n c"],
+    path: Path,
+    names: Int[np.ndarray, " c"] | None = None,
 ) -> None:
     """Write the labelled rows in the format that the ending of `path` names.
 
     Delimited text keeps the decimal mark of the input, and its delimiter where the ending allows.
     """
     ending = path.suffix.lower()
-    rows = labelled_rows(table, labels, proba, typed=ending == ".parquet")
+    names = np.arange(proba.shape[1]) if names is None else names
+    rows = labelled_rows(table, labels, proba, names, typed=ending == ".parquet")
     if ending == ".parquet":
         require("pyarrow", "parquet")
         rows.to_parquet(path, index=False)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.table import Table as Grid
@@ -21,6 +22,16 @@ from statformer.cli.profiles import Difference
 
 BAR_WIDTH = 24
 EIGHTHS = " ▏▎▍▌▋▊▉█"
+# Columns that nobody needs to be told of: they were left out by request.
+UNREMARKED = {"--drop", "--like was fitted without it"}
+# From which expected ARI on what may be said; 1 is the true partition, 0 is what chance gives.
+EXPECTATIONS = (
+    (0.9, "nearly all of the structure"),
+    (0.7, "most of the structure"),
+    (0.4, "a good part of the structure"),
+    (0.2, "some structure, loosely"),
+    (-1.0, "little more than chance"),
+)
 # P(K) below this is not drawn, but for the K between two that are.
 SMALLEST_BAR = 0.005
 
@@ -48,6 +59,20 @@ class Score:
 
 
 @dataclass
+class Likeness:
+    """What became of the clusters of an earlier model: its file, and the names of the clusters.
+
+    `overlap` is that of each cluster in `kept`, 1 for the same cluster.
+    """
+
+    model: str
+    kept: list[int]
+    overlap: list[float]
+    new: list[int]
+    gone: list[int]
+
+
+@dataclass
 class ClusterReport:
     """The answer of `statformer cluster`; its fields are the keys of the JSON object."""
 
@@ -57,20 +82,31 @@ class ClusterReport:
     columns: list[str]
     dropped: dict[str, str]
     encoded: dict[str, int]
-    filled: dict[str, int]
+    missing: dict[str, int]
+    filled: bool
     notes: list[str]
     warnings: list[str]
     weights: str
+    effort: str
     k: int
     k_asked: int | None
     k_probability: list[float]
     clear_clusters: bool
+    expected_ari: float | None
+    out_of_depth: float | None
+    fell_back: bool
     clusters: list[Cluster]
     seconds: float
+    like: Likeness | None = None
     compared_with: str | None = None
     n_compared: int | None = None
     scores: list[Score] = field(default_factory=list)
     written: dict[str, str] = field(default_factory=dict)
+
+    def treatment(self) -> list[str]:
+        """Columns set aside, text, missing cells; a fallback; how clusters were numbered."""
+        lines = column_remarks(self.dropped, self.encoded, self.missing, filled=self.filled)
+        return lines + _remarks_of_fit(self)
 
 
 @dataclass
@@ -81,7 +117,8 @@ class PredictReport:
     model: str
     n_rows: int
     k: int
-    filled: dict[str, int]
+    missing: dict[str, int]
+    filled: bool
     ignored: list[str]
     notes: list[str]
     warnings: list[str]
@@ -89,18 +126,34 @@ class PredictReport:
     seconds: float
     written: dict[str, str] = field(default_factory=dict)
 
+    def treatment(self) -> list[str]:
+        """Columns that the model does not know, and missing cells."""
+        unknown = "ignored columns that the model does not know"
+        lines = [f"{unknown}: {listing(self.ignored)}"] if self.ignored else []
+        return lines + missing_cells(self.missing, filled=self.filled)
 
-def print_json(report: ClusterReport | PredictReport) -> None:
-    """Print the report as one JSON object."""
+
+class Report(Protocol):
+    """A record of an answer, for `print_remarks`."""
+
+    notes: list[str]
+    warnings: list[str]
+
+    def treatment(self) -> list[str]:
+        """What was done with the columns and cells of the table, a line each."""
+
+
+def print_json(report: Any) -> None:
+    """Print the report, a dataclass, as one JSON object."""
     json.dump(asdict(report), sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
     sys.stdout.write("\n")
 
 
-def print_remarks(report: ClusterReport | PredictReport) -> None:
+def print_remarks(report: Report) -> None:
     """Print what was dropped, encoded, filled and doubted to standard error."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     for kind, style, lines in (
-        ("note", "dim", [*_treatment(report), *report.notes]),
+        ("note", "dim", [*report.treatment(), *report.notes]),
         ("warning", "yellow", report.warnings),
     ):
         for line in lines:
@@ -121,10 +174,19 @@ def print_clusters(report: ClusterReport) -> None:
     _print_count(console, report)
     if report.k > 1 or report.k_asked is not None:
         console.print(_cluster_grid(report.clusters))
+    if report.expected_ari is not None:
+        console.print()
+        console.print(expectation(report.expected_ari), soft_wrap=True)
     if report.scores:
         console.print()
         _print_scores(console, report)
     print_written(console, report.written)
+
+
+def expectation(ari: float) -> str:
+    """The expected adjusted Rand index in plain words; the bounds between the words are ours."""
+    words = next(words for least, words in EXPECTATIONS if ari >= least)
+    return f"expected agreement with the true classes (ARI): {ari:.2f}, {words}"
 
 
 def print_prediction(report: PredictReport) -> None:
@@ -176,36 +238,56 @@ def describe(difference: Difference) -> str:
     return f"{difference.column} {difference.value} {shares}"
 
 
-def _treatment(report: ClusterReport | PredictReport) -> list[str]:
+def column_remarks(
+    dropped: dict[str, str], encoded: dict[str, int], missing: dict[str, int], *, filled: bool
+) -> list[str]:
+    """One line for each column set aside, one for text columns, one for missing cells."""
+    lines = [f"dropped {name!r}: {why}" for name, why in dropped.items() if why not in UNREMARKED]
+    if encoded:
+        columns = listing([f"{name} ({count} values)" for name, count in encoded.items()])
+        lines.append(f"read as categories, which may part the rows by themselves: {columns}")
+    return lines + missing_cells(missing, filled=filled)
+
+
+def missing_cells(missing: dict[str, int], *, filled: bool) -> list[str]:
+    """How many cells of which columns are missing, and how they were read."""
+    if not missing:
+        return []
+    columns = listing([f"{name} ({count})" for name, count in missing.items()])
+    total = sum(missing.values())
+    cells = "1 missing cell" if total == 1 else f"{total} missing cells"
+    if filled:
+        return [f"filled {cells}: {columns}"]
+    return [f"{cells}, read as missing, not filled: {columns}"]
+
+
+def _remarks_of_fit(report: ClusterReport) -> list[str]:
     lines = []
-    if isinstance(report, ClusterReport):
-        lines += [
-            f"dropped {name!r}: {reason}"
-            for name, reason in report.dropped.items()
-            if reason != "--drop"
-        ]
-        if report.encoded:
-            encoded = [f"{name} ({count} values)" for name, count in report.encoded.items()]
-            lines.append(
-                f"encoded as categories, which may part the rows by themselves: {listing(encoded)}"
-            )
-    elif report.ignored:
-        lines.append(f"ignored columns that the model does not know: {listing(report.ignored)}")
-    if report.filled:
-        filled = [f"{name} ({count})" for name, count in report.filled.items()]
-        total = sum(report.filled.values())
-        lines.append(f"filled {total} missing cells: {listing(filled)}")
+    if report.fell_back:
+        lines.append(
+            "the table is unlike all that the pretrained weights were trained on; constructed "
+            "weights answered in their place, as --fallback constructed asks"
+        )
+    if report.like is not None:
+        parts = [f"clusters {_names(report.like.kept)} go on"] if report.like.kept else []
+        parts += [f"new: {_names(report.like.new)}"] if report.like.new else []
+        parts += [f"gone: {_names(report.like.gone)}"] if report.like.gone else []
+        lines.append(f"numbered like {report.like.model}; {'; '.join(parts)}")
     return lines
+
+
+def _names(clusters: Sequence[int]) -> str:
+    return listing([str(cluster) for cluster in clusters])
 
 
 def _print_count(console: Console, report: ClusterReport) -> None:
     if report.k_asked is not None:
-        console.print(_clusters(report.k) + as_asked(report), style="bold")
+        console.print(clusters(report.k) + as_asked(report), style="bold")
         console.print()
         return
     shown = [k for k, p in enumerate(report.k_probability, start=1) if p >= SMALLEST_BAR]
     if report.clear_clusters:
-        console.print(_clusters(report.k), style="bold")
+        console.print(clusters(report.k), style="bold")
     else:
         console.print("no clear clusters", style="bold")
     for k in range(min(shown), max(shown) + 1):
@@ -231,7 +313,8 @@ def weights_name(report: ClusterReport) -> str:
     return f"{Path(report.weights).stem} weights"
 
 
-def _clusters(k: int) -> str:
+def clusters(k: int) -> str:
+    """'1 cluster' or '3 clusters'."""
     return "1 cluster" if k == 1 else f"{k} clusters"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from statformer.estimators.base import EmptyClusterWarning, MissingValuesWarning
 from statformer.estimators.depth import OutOfDepthError, OutOfDepthWarning
 from statformer.estimators.io import load
+from statformer.estimators.judging import judge
 from statformer.estimators.mixture import AttentionMixture
 from statformer.estimators.tables import cluster_tables
 
@@ -15,5 +16,6 @@ __all__ = [
     "OutOfDepthError",
     "OutOfDepthWarning",
     "cluster_tables",
+    "judge",
     "load",
 ]
