@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,8 @@ import pandas as pd
 import pytest
 
 from statformer import judge
+from statformer.estimators import judging
+from statformer.estimators.base import Checkpoint
 from statformer.estimators.judging import as_codes
 
 LABELS = ["a", "b", "a", None, "c", "b"]
@@ -77,3 +81,82 @@ def test_weights_without_a_judge(checkpoint: Path, overlapping: np.ndarray) -> N
     for weights in (checkpoint, "constructed"):
         with pytest.raises(ValueError, match=r"weights=.* hold no judge"):
             judge(overlapping, np.zeros(90), weights=weights)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
+    """What reaches `judge_labelings`, which answers with the share of rows in cluster 0."""
+    calls: list[tuple] = []
+
+    def judge_labelings(
+        X: np.ndarray, weight: np.ndarray, labels: np.ndarray, weights: Any, rng: Any
+    ) -> np.ndarray:
+        calls.append((X, weight, labels, weights))
+        return (labels == 0).mean(axis=1)
+
+    module = ModuleType("statformer.proposals.judging")
+    module.__dict__["judge_labelings"] = judge_labelings
+    monkeypatch.setitem(sys.modules, "statformer.proposals.judging", module)
+    held = Checkpoint("test", em={"b": np.ones(1)}, judge={"w": np.ones(1)})
+    monkeypatch.setattr(judging, "resolve_weights", lambda _: held)
+    return calls
+
+
+def test_one_labeling_gives_a_number(overlapping: np.ndarray, asked: list) -> None:
+    labels = np.where(np.arange(90) < 30, "left", "right")
+    answer = judge(overlapping, labels)
+    assert isinstance(answer, float)
+    assert answer == pytest.approx(1 / 3)
+    ((X, weight, codes, weights),) = asked
+    assert X.shape == (90, 3)
+    assert codes.shape == (1, 90)
+    assert set(weights) == {"w"}
+    np.testing.assert_array_equal(weight, 1.0)
+    np.testing.assert_allclose(np.median(X, axis=0), 0.0, atol=0.1)  # standardised
+    several = judge(overlapping, [labels, np.zeros(90)])
+    np.testing.assert_allclose(several, [1 / 3, 1.0])
+
+
+def test_rows_keep_their_labels(overlapping: np.ndarray, asked: list) -> None:
+    """Whatever the order of the rows, and where rows are equal."""
+    X = np.concatenate([overlapping, overlapping[:30]])
+    labels = (X[:, 0] > 0).astype(int)
+    order = np.random.default_rng(0).permutation(120)
+    judge(X, labels)
+    judge(X[order], labels[order])
+    (first, weight, codes, _), (second, _, again, _) = asked
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(weight, 1.0)
+    for seen, found in ((first, codes), (second, again)):
+        cut = found[0][np.argsort(seen[:, 0])]
+        assert (np.diff(cut) != 0).sum() == 1, "the labels are a cut along column 0"
+
+
+@pytest.mark.filterwarnings("ignore::statformer.estimators.MissingValuesWarning")
+def test_frames_with_gaps_and_text(overlapping: np.ndarray, asked: list) -> None:
+    frame = pd.DataFrame(overlapping, columns=list("abc")).assign(kind=np.resize(list("xyz"), 90))
+    frame.loc[::7, "b"] = np.nan
+    frame.loc[3, "kind"] = None
+    judge(frame, np.resize([0, 1, None], 90))
+    ((X, _, codes, _),) = asked
+    assert np.isfinite(X).all()
+    assert X.shape[0] == 90
+    assert (codes == -1).sum() == 30
+
+
+def test_long_tables_are_drawn_from(asked: list) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(6000, 2))
+    judge(X, (X[:, 0] > 0).astype(int))
+    judge(X, (X[:, 0] > 0).astype(int))
+    (first, _, codes, _), (second, *_) = asked
+    assert len(first) == 4096
+    np.testing.assert_array_equal(first, second)
+    cut = codes[0][np.argsort(first[:, 0])]
+    assert (np.diff(cut) != 0).sum() == 1
+
+
+def test_wrong_lengths_are_named(overlapping: np.ndarray, asked: list) -> None:
+    with pytest.raises(ValueError, match="labels holds 89 labels, the table has 90 rows"):
+        judge(overlapping, np.zeros(89))
+    assert not asked

@@ -14,11 +14,9 @@ from jaxtyping import Float, Int
 
 from statformer.estimators.base import as_generator, resolve_weights
 from statformer.estimators.columns import column_values, is_frame
-from statformer.estimators.context import canonical_rows, learn_standardizer
-from statformer.estimators.table import check_table, learn_table, table_names
+from statformer.estimators.fitting import prepare
+from statformer.estimators.mixture import AttentionMixture
 
-MAX_ROWS = 4096  # as many as a fit reads
-MAX_FEATURES = 128
 NOISE = -1
 
 
@@ -60,18 +58,18 @@ def judge(
         )
     from statformer.proposals.judging import judge_labelings
 
-    table = check_table(X, None)
-    several, codes = as_codes(labels, table.shape[0])
-    ones = np.ones(table.shape[0])
-    matrix, _ = learn_table(table, ones, "auto", table_names(table)).encode(table)
-    # columns of text make the same numbers whatever their order, rows are sorted below
     rng = as_generator(random_state)
-    standardizer = learn_standardizer(canonical_rows(matrix, ones), MAX_FEATURES)
-    order = np.lexsort((*codes[::-1], *matrix.T[::-1]))
-    if len(order) > MAX_ROWS:
-        order = order[np.sort(rng.choice(len(order), MAX_ROWS, replace=False))]
-    rows = standardizer(matrix[order])
-    expected = judge_labelings(rows, np.ones(len(order)), codes[:, order], checkpoint.judge, rng)
+    prepared = prepare(AttentionMixture(1, random_state=rng), X, None)
+    several, codes = as_codes(labels, prepared.X.shape[0])
+    rows = prepared.rows
+    codes = codes[:, rows.indices]
+    # the order of the rows has no say: canonical order, of equal rows by their labels
+    order = np.lexsort((*codes[::-1], rows.place))
+    place = rows.place[order]
+    times = np.bincount(rows.place, minlength=len(rows.X))
+    weight = (rows.weight / np.maximum(times, 1))[place]
+    view = prepared.problem.X[place]
+    expected = judge_labelings(view, weight, codes[:, order], checkpoint.judge, rng)
     return expected if several else float(expected[0])
 
 
