@@ -16,20 +16,24 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from sklearn.cluster import MiniBatchKMeans
 from sklearn.mixture import GaussianMixture
 
-from statformer.benchmarks import rivals
+from statformer.benchmarks import classical, rivals
 from statformer.benchmarks.batched_em import batched_em
 from statformer.benchmarks.rivals import z_scores
+from statformer.benchmarks.scores import ari
 from statformer.benchmarks.settings import Bench, Progress
-from statformer.benchmarks.sources import Source
+from statformer.benchmarks.sources import Source, Table
 from statformer.estimators import AttentionMixture, cluster_tables
+from statformer.runs.intervals import difference_interval
 from statformer.runs.timing import Timing, fastest, timed
 
 ROWS, COLUMNS, K = 500, 8, 5
 LONG_COLUMNS, CONTEXT = 10, 4096
 MOST_K = 10
-OURS = "pretrained"
+OURS, FAST, BEST = "pretrained", "pretrained, fast", "pretrained, best"
+MINI_BATCH = "MiniBatchKMeans"
 SWEEP = "scikit-learn BIC sweep"
 EM_TEN = "EM full (10)"
 CONSTRUCTED = "B' (weights='constructed')"
@@ -67,28 +71,37 @@ def run(bench: Bench) -> None:
 
 def one_table_given(bench: Bench) -> dict[str, Any]:
     """A 500 x 8 table of the prior with five components, K given."""
-    X = _tables(1)[0]
+    X = _tables(1)[0].X
     Z = z_scores(X)
     works: dict[str, Work] = {
         OURS: lambda: AttentionMixture(K, weights=bench.weights, random_state=0).fit(X),
+        FAST: lambda: AttentionMixture(K, weights=bench.weights, effort="fast", random_state=0).fit(
+            X
+        ),
         CONSTRUCTED: lambda: AttentionMixture(K, weights="constructed", random_state=0).fit(X),
         BATCHED: lambda: batched_em(X, K, np.random.default_rng(0)),
     }
-    works |= {name: lambda rival=rival: rival(Z, K, 0) for name, rival in rivals.RIVALS.items()}  # type: ignore[misc]
+    single = {classical.K_MEANS: rivals.k_means, **classical.ALONE, **classical.SINGLE}
+    single |= {classical.BIC_EM: lambda Z, K, seed: rivals.best_by_bic(Z, K, seed)[0].predict(Z)}
+    works |= {name: lambda rival=rival: rival(Z, K, 0) for name, rival in single.items()}  # type: ignore[misc]
     return {"shape": (ROWS, COLUMNS), "K": K, "timings": _each(works, bench.sizes.repeats)}
 
 
 def one_table_unknown(bench: Bench) -> dict[str, Any]:
     """The same table with K to be found among 1..10 (and, for the network, its default 1..20)."""
-    X = _tables(1)[0]
+    X = _tables(1)[0].X
     Z = z_scores(X)
 
-    def find(weights: str, most: int) -> Work:
-        return lambda: AttentionMixture(weights=weights, max_components=most, random_state=0).fit(X)
+    def find(weights: str, most: int, effort: str = "balanced") -> Work:
+        return lambda: AttentionMixture(
+            weights=weights, max_components=most, effort=effort, random_state=0
+        ).fit(X)
 
     works: dict[str, Work] = {
+        FAST: find(bench.weights, MOST_K, "fast"),
+        f"{FAST}, K to 20": find(bench.weights, 20, "fast"),
         OURS: find(bench.weights, MOST_K),
-        f"{OURS}, K to 20": find(bench.weights, 20),
+        BEST: find(bench.weights, MOST_K, "best"),
         CONSTRUCTED: find("constructed", MOST_K),
         SWEEP: lambda: rivals.bic_sweep(Z, range(1, MOST_K + 1), 0),
     }
@@ -97,35 +110,56 @@ def one_table_unknown(bench: Bench) -> dict[str, Any]:
 
 
 def many_tables(bench: Bench) -> dict[str, Any]:
-    """`timed_tables` tables of 500 x 8 at once, K unknown among 1..10."""
+    """`timed_tables` tables of 500 x 8 at once, K unknown among 1..10, effort "fast".
+
+    scikit-learn's sweep and B' are timed on the first `timed_sweeps` and scaled; their ARI on those
+    is beside ours.
+    """
     sizes = bench.sizes
     n, few = sizes.timed_tables, min(sizes.timed_sweeps, sizes.timed_tables)
-    X = _tables(n)
+    tables = _tables(n)
+    X = [table.X for table in tables]
     Z = [z_scores(table) for table in X[:few]]
+    labels: dict[str, list[Any]] = {}
 
-    def ours(weights: str, tables: Sequence[Matrix]) -> Work:
-        return lambda: cluster_tables(
-            tables, weights=weights, max_components=MOST_K, random_state=0
-        )
+    def cluster(name: str, weights: str, some: Sequence[Matrix], **params: Any) -> Work:
+        def work() -> None:
+            models = cluster_tables(
+                some, weights=weights, max_components=MOST_K, random_state=0, **params
+            )
+            labels[name] = [model.labels_ for model in models]
+
+        return work
 
     def sweep() -> None:
-        for i, table in enumerate(Z):
-            rivals.bic_sweep(table, range(1, MOST_K + 1), i)
+        found = [rivals.bic_sweep(z, range(1, MOST_K + 1), i) for i, z in enumerate(Z)]
+        labels[SWEEP] = [mine for _, mine in found]
 
     cores = threads()[-1]
+    ours = cluster(FAST, bench.weights, X, effort="fast")
     timings: dict[str, Any] = {
-        OURS: [timed(ours(bench.weights, X), 1, 1).as_dict()],
-        CONSTRUCTED: [_scaled(timed(ours("constructed", X[:few]), 1, 1), few, n)],
+        FAST: [timed(ours, 1, 1).as_dict()],
+        CONSTRUCTED: [_scaled(timed(cluster(CONSTRUCTED, "constructed", X[:few]), 1, 1), few, n)],
         SWEEP: [_scaled(timed(sweep, 1, 1), few, n)],
     }
     if cores > 1:
-        timings[OURS].append(_scaled(timed(ours(bench.weights, X[:few]), cores, 1), few, n))
+        timings[FAST].append(timed(ours, cores, 1).as_dict())
         timings[SWEEP].append(_scaled(timed(sweep, cores, 1), few, n))
+    scores = {
+        name: [ari(table.y, found) for table, found in zip(tables, mine, strict=False)]
+        for name, mine in labels.items()
+    }
+    first = np.array(scores[FAST][:few])
     return {
         "shape": (ROWS, COLUMNS),
         "n tables": n,
         "K": f"1..{MOST_K}, 4 types x 5 starts in the sweep",
         "timings": timings,
+        "ari": {name: float(np.mean(mine[:few])) for name, mine in scores.items()},
+        "ari, ours minus": {
+            name: difference_interval([first], [np.array(scores[name])]).as_dict()
+            for name in (CONSTRUCTED, SWEEP)
+        },
     }
 
 
@@ -135,8 +169,8 @@ def long_table(bench: Bench, n: int) -> dict[str, Any]:
     Z = z_scores(X)
     part = Z[np.random.default_rng(0).choice(n, min(n, CONTEXT), replace=False)]
 
-    def ours(weights: str) -> Work:
-        return lambda: AttentionMixture(K, weights=weights, random_state=0).fit(X)
+    def ours(weights: str, effort: str = "balanced") -> Work:
+        return lambda: AttentionMixture(K, weights=weights, effort=effort, random_state=0).fit(X)
 
     def em_once() -> object:
         return GaussianMixture(K, reg_covar=rivals.REG_COVAR, random_state=0).fit(Z).predict(Z)
@@ -146,8 +180,10 @@ def long_table(bench: Bench, n: int) -> dict[str, Any]:
         return model.fit(part).predict(Z)
 
     works: dict[str, Work] = {
+        FAST: ours(bench.weights, "fast"),
         OURS: ours(bench.weights),
         CONSTRUCTED: ours("constructed"),
+        MINI_BATCH: lambda: MiniBatchKMeans(K, random_state=0).fit(Z),
         "k-means (10)": lambda: rivals.k_means(Z, K, 0),
         f"EM full (10) on {CONTEXT} rows, then predict": em_of_part,
     }
@@ -217,10 +253,10 @@ def _fit(bench: Bench, n: int, d: int, n_components: int, n_tables: int) -> Work
     return lambda: cluster_tables(tables, n_components, weights=bench.weights, random_state=0)
 
 
-def _tables(n_tables: int) -> list[Matrix]:
+def _tables(n_tables: int) -> list[Table]:
     source = Source("cost", "prior", ((ROWS, COLUMNS),), (2.5, 6.0), (K, K))
     blocks = [source.block(i, min(50, n_tables)) for i in range(-(-n_tables // 50))]
-    return [table.X for block in blocks for table in block][:n_tables]
+    return [table for block in blocks for table in block][:n_tables]
 
 
 def _each(works: Mapping[str, Work], repeats: int) -> dict[str, Any]:

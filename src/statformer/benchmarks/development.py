@@ -16,7 +16,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 from sklearn.metrics import adjusted_mutual_info_score
 
-from statformer.benchmarks.given_k import OURS, rival_labels
+from statformer.benchmarks.given_k import OURS, SINGLE_RIVALS, rival_labels
 from statformer.benchmarks.network import fit
 from statformer.benchmarks.scores import ari
 from statformer.benchmarks.settings import Bench, Progress
@@ -60,7 +60,8 @@ def measure(job: Job) -> dict[str, Any]:
     (ours,) = fit([X], K, job.weights, job.seed)
     (alone,) = _without_k(X, job)
     labels = {OURS: None if ours is None else ours.labels_}
-    labels |= rival_labels(Table(X, y, K), job.seed)
+    rivals = rival_labels(Table(X, y, K), job.seed)
+    labels |= {name: rivals[name] for name in SINGLE_RIVALS}
     return {
         "rows": len(X),
         "columns": X.shape[1],

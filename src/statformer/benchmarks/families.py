@@ -29,7 +29,7 @@ def copula_clusters(
     nearest neighbour is `separation` times sd. Where the means would leave [.1, .9], means and sd
     shrink together.
     """
-    y = _labels(rng, n, n_components)
+    y = cluster_labels(rng, n, n_components)
     offset = _centres(rng, n_components, d, separation)
     sd = rng.uniform(0.06, 0.16)
     largest = float(np.abs(offset).max()) * sd
@@ -55,7 +55,7 @@ def curve_clusters(
     a_kj normal in R^d, tau between .05 and .3 of the curve's size, s_k such that the mean variance
     per column is 1. The mean distance of mu_k to its nearest neighbour is `separation`.
     """
-    y = _labels(rng, n, n_components)
+    y = cluster_labels(rng, n, n_components)
     centres = _centres(rng, n_components, d, separation)
     X = np.empty((n, d))
     waves = np.arange(1, 4)
@@ -75,7 +75,7 @@ def curve_clusters(
 FAMILIES: dict[str, Family] = {"copula": copula_clusters, "curves": curve_clusters}
 
 
-def _labels(rng: np.random.Generator, n: int, n_components: int) -> Int[np.ndarray, " n"]:
+def cluster_labels(rng: np.random.Generator, n: int, n_components: int) -> Int[np.ndarray, " n"]:
     """Dirichlet(3) weights; every component owns at least two points."""
     if n < 2 * n_components:
         raise ValueError(

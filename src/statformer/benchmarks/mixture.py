@@ -1,6 +1,7 @@
 """`statformer bench mixture`: the network beside its rivals, part by part, into one JSON file.
 
-Parts: (a) K given, (b) K unknown, (c) the paper's family, (d) development tables, (e) cost.
+Parts: (c) the paper's family, (d) development tables, (e) cost, (f) batteries with K given and
+(g) with K unknown, (h) the judge as a selector, (i) calibration, (j) effort.
 """
 
 from __future__ import annotations
@@ -10,8 +11,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from statformer.benchmarks import cost, development, given_k, paper_family, unknown_k
-from statformer.benchmarks.settings import PARTS, Bench, Progress, Sizes, silent
+from statformer.benchmarks import (
+    calibration,
+    cost,
+    development,
+    effort,
+    given_k,
+    judging,
+    paper_family,
+    unknown_k,
+)
+from statformer.benchmarks.settings import LEAST_TABLES, PARTS, Bench, Progress, Sizes, silent
 from statformer.benchmarks.targets import targets
 from statformer.estimators.base import resolve_weights
 from statformer.estimators.constructed import RIDGES
@@ -20,22 +30,28 @@ from statformer.runs.record import Record
 from statformer.runs.timing import LoadWatch
 from statformer.runs.workers import workers
 
-SCHEMA = "statformer-bench-mixture/1"
+SCHEMA = "statformer-bench-mixture/2"
 INPUTS = {
     "pretrained, B'": "the table as drawn; robust scaling (median; interquartile range or wider)",
     "scikit-learn's methods": "z-scores of the same table; EM with reg_covar 1e-4",
+    "missing cells, categories": "as they are for the network, B' with K unknown, StepMix and EM "
+    "that marginalises; medians, most frequent levels and one-hot for the others",
 }
 NOT_RUN = {
     "autogmm": "graspologic 3.3.0 installs but does not run: it calls "
     "AgglomerativeClustering(affinity=...), which scikit-learn removed in 1.4"
 }
 RUNNERS: dict[str, Callable[[Bench], None]] = {
-    "a": given_k.run,
-    "b": unknown_k.run,
     "c": paper_family.run,
     "d": development.run,
     "e": cost.run,
+    "f": given_k.run,
+    "g": unknown_k.run,
+    "h": judging.run,
+    "i": calibration.run,
+    "j": effort.run,
 }
+NEEDS_COUNTS = frozenset("degj")
 
 
 def bench_mixture(
@@ -53,18 +69,18 @@ def bench_mixture(
 ) -> dict[str, Any]:
     """Run the parts and return what the JSON file holds; finished cells of that file are kept.
 
-    Raises ValueError for an unknown part, for weights without a counting network where (b) or
-    (e) needs one, and for a folder without tables; FileNotFoundError for missing weights;
+    Raises ValueError for an unknown part, for weights without a counting network where a part
+    needs one, and for a folder without tables; FileNotFoundError for missing weights;
     FileExistsError where `json_path` holds another measurement and `force` is False.
     """
     parts = _checked(parts)
     checkpoint = resolve_weights(weights)
     if checkpoint.is_constructed:
         raise ValueError("weights='constructed' is the rival B' itself; pass learned weights")
-    if not checkpoint.count and {"b", "d", "e"} & set(parts):
+    if not (checkpoint.count or checkpoint.judge) and NEEDS_COUNTS & set(parts):
         raise ValueError(
-            f"weights={weights!r} hold no counting network, which parts b, d and e need; "
-            "measure parts a and c"
+            f"weights={weights!r} hold nothing that counts clusters, which parts "
+            f"{', '.join(sorted(NEEDS_COUNTS))} need; measure the other parts"
         )
     if "d" in parts and not any(tables.glob("*.csv")):
         raise ValueError(f"tables={tables}: no CSV file in this folder; pass another folder")
@@ -80,7 +96,7 @@ def bench_mixture(
     record.update(
         schema=SCHEMA,
         mode=sizes.name,
-        is_first_look=sizes.tables < 200,
+        is_first_look=sizes.tables < LEAST_TABLES,
         command=command,
         commit=commit(),
         versions=versions(),

@@ -1,5 +1,7 @@
 """The network under test: `AttentionMixture` over many tables, in batches where they share K.
 
+A table is a matrix or a DataFrame, as a user would pass it.
+
 Axes: n points of a table, j + 1 numbers of components.
 """
 
@@ -10,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from statformer.estimators import AttentionMixture, cluster_tables
 
@@ -18,7 +20,7 @@ Labels = Int[np.ndarray, " n"]
 
 
 def cluster_with_k(
-    tables: Sequence[Float[np.ndarray, "n d"]],
+    tables: Sequence[Any],
     counts: Sequence[int],
     weights: str,
     seed: int,
@@ -35,7 +37,7 @@ def cluster_with_k(
 
 
 def fit(
-    tables: Sequence[Float[np.ndarray, "n d"]],
+    tables: Sequence[Any],
     n_components: int | None,
     weights: str,
     seed: int,

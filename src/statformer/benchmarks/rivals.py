@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 from sklearn.cluster import AgglomerativeClustering, KMeans
-from sklearn.mixture import GaussianMixture
+from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 REG_COVAR = 1e-4
@@ -41,16 +41,20 @@ def k_means(Z: Matrix, n_components: int, seed: int) -> Labels:
 
 def em_full(Z: Matrix, n_components: int, seed: int) -> Labels:
     """EM with full covariances, 10 starts."""
-    labels: Labels = _em(Z, n_components, "full", N_STARTS, seed).predict(Z)
+    labels: Labels = em_of_type(Z, n_components, "full", N_STARTS, seed).predict(Z)
     return labels
 
 
-def em_bic(Z: Matrix, n_components: int, seed: int) -> Labels:
-    """EM with the covariance type by BIC, 4 types of 5 starts; types that fail are left out.
-
-    Raises ValueError where all four fail.
-    """
-    labels: Labels = best_by_bic(Z, n_components, seed)[0].predict(Z)
+def bayesian_mixture(Z: Matrix, n_components: int, seed: int) -> Labels:
+    """Variational mixture with a Dirichlet process prior and full covariances, 3 starts."""
+    model = BayesianGaussianMixture(
+        n_components=n_components,
+        n_init=3,
+        max_iter=200,
+        reg_covar=REG_COVAR,
+        random_state=seed,
+    )
+    labels: Labels = model.fit(Z).predict(Z)
     return labels
 
 
@@ -60,29 +64,27 @@ def ward(Z: Matrix, n_components: int, seed: int) -> Labels:  # noqa: ARG001
     return labels
 
 
-RIVALS: dict[str, Rival] = {
-    "k-means (10)": k_means,
-    "EM full (10)": em_full,
-    "EM by BIC (4 x 5)": em_bic,
-    "Ward": ward,
-}
-BIC_EM = "EM by BIC (4 x 5)"
+def gaussian_mixtures(
+    Z: Matrix, n_components: int, seed: int, n_starts: int = N_STARTS_PER_TYPE
+) -> dict[str, GaussianMixture | None]:
+    """EM of every covariance type, `n_starts` starts each; None for a type that raised."""
+    found: dict[str, GaussianMixture | None] = {}
+    for covariance_type in COVARIANCE_TYPES:
+        try:
+            found[covariance_type] = em_of_type(Z, n_components, covariance_type, n_starts, seed)
+        except (ValueError, np.linalg.LinAlgError):
+            found[covariance_type] = None
+    return found
 
 
 def best_by_bic(
     Z: Matrix, n_components: int, seed: int, n_starts: int = N_STARTS_PER_TYPE
 ) -> tuple[GaussianMixture, float]:
     """The model of the best type and its BIC; ValueError where every type fails."""
-    found: list[tuple[float, int, GaussianMixture]] = []
-    failure: Exception | None = None
-    for covariance_type in COVARIANCE_TYPES:
-        try:
-            model = _em(Z, n_components, covariance_type, n_starts, seed)
-            found.append((float(model.bic(Z)), len(found), model))
-        except (ValueError, np.linalg.LinAlgError) as error:
-            failure = error
+    models = gaussian_mixtures(Z, n_components, seed, n_starts)
+    found = [(float(m.bic(Z)), i, m) for i, m in enumerate(models.values()) if m is not None]
     if not found:
-        raise ValueError(f"EM failed for all covariance types: {failure}")
+        raise ValueError(f"EM of {n_components} components failed for all covariance types")
     bic, _, model = min(found)
     return model, bic
 
@@ -110,9 +112,10 @@ def bic_sweep(
     return score - top - np.log(np.exp(score - top).sum()), best.predict(Z)
 
 
-def _em(
+def em_of_type(
     Z: Matrix, n_components: int, covariance_type: str, n_starts: int, seed: int
 ) -> GaussianMixture:
+    """EM of one covariance type, fitted; raises ValueError where every start fails."""
     model = GaussianMixture(
         n_components,
         covariance_type=covariance_type,

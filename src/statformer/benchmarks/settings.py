@@ -10,24 +10,44 @@ from statformer.runs.record import Record
 from statformer.runs.workers import Workers
 
 PARTS = {
-    "a": "K given",
-    "b": "K unknown",
     "c": "the paper's family",
     "d": "development tables",
     "e": "time and memory",
+    "f": "batteries, K given",
+    "g": "batteries, K unknown",
+    "h": "the judge as a selector",
+    "i": "calibration",
+    "j": "effort and speed",
 }
-LEFT_OUT = ("skew", "discrete", "very_heavy_tails", "smooth_map", "outliers")
+# Families whose weights were trained without them, as files named after them.
+LEFT_OUT = (
+    "skew",
+    "discrete",
+    "very_heavy_tails",
+    "smooth_map",
+    "outliers",
+    "shapes",
+    "categorical",
+    "counts",
+)
+LEAST_TABLES = 50  # of a battery, below which a run is for a first look
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Numbers of tables. A cell with fewer than 200 is for a first look, and the file says so."""
+    """Numbers of tables. Fewer than 50 to a battery is for a first look, and the file says so."""
 
     name: str
-    tables: int  # of a cell of (a) and (b)
-    per_job: int = 10
-    rows: tuple[int, ...] = (200, 600)
-    columns: tuple[int, ...] = (2, 8, 32)
+    tables: int  # of a battery of (f)
+    per_job: int = 5
+    unknown_tables: int = 40  # of a battery of (g)
+    judged_tables: int = 30  # of a battery of (h)
+    calibrated_tables: int = 40  # of a battery of (i)
+    effort_tables: int = 40  # of a battery of (j)
+    rows: tuple[int, ...] = (150, 300, 500)
+    columns: tuple[int, ...] = (2, 5, 12, 24)
+    lossy_shapes: tuple[tuple[int, int], ...] = ((150, 5), (300, 8), (300, 5), (150, 8))
+    lossy_tables: int = 60  # at most, of a battery with missing cells
     paper_tables: int = 1000  # of a separation with a target; a fifth of it elsewhere
     seeds: int = 5  # of (d)
     timed_tables: int = 1000
@@ -36,12 +56,16 @@ class Sizes:
     repeats: int = 3
 
 
-FULL = Sizes("full", tables=200)
+FULL = Sizes("full", tables=100)
 QUICK = Sizes(
     "quick",
-    tables=30,
-    per_job=6,
-    paper_tables=500,
+    tables=12,
+    per_job=2,
+    unknown_tables=8,
+    judged_tables=8,
+    calibrated_tables=8,
+    effort_tables=8,
+    paper_tables=200,
     seeds=2,
     timed_tables=100,
     timed_sweeps=3,
@@ -69,7 +93,7 @@ class Bench:
     """What every part needs.
 
     weights   "pretrained" or a path: the network under test
-    without   folder with `mixture_without_<family>/final.safetensors`
+    without   folder with `judge_without_<family>/final.safetensors` and `selector/pool.safetensors`
     tables    folder of labelled CSV files, last column the label
     """
 
@@ -83,4 +107,9 @@ class Bench:
 
     def weights_without(self, family: str) -> Path:
         """The checkpoint that never saw `family`."""
-        return self.without / f"mixture_without_{family}" / "final.safetensors"
+        return self.without / f"judge_without_{family}" / "final.safetensors"
+
+    @property
+    def pool(self) -> Path:
+        """The tables that the boosted trees learn from."""
+        return self.without / "selector" / "pool.safetensors"

@@ -6,7 +6,7 @@ each by itself, so an interval does not pay for differences between cells.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -68,6 +68,31 @@ def ratio_interval(first: Sequence[Cell], second: Sequence[Cell], seed: int = 0)
     low, high = np.nanquantile(ratios, _LEVELS)
     n = sum(len(cell) for cell in cells[0])
     return Interval(total[0] / total[1], float(low), float(high), n)
+
+
+def resampled_interval(
+    sides: Sequence[Sequence[np.ndarray]],
+    statistic: Callable[[list[np.ndarray]], np.ndarray],
+    seed: int = 0,
+) -> Interval:
+    """A statistic of sums over all tables, such as a calibration error over the rows of all.
+
+    sides      methods that saw the same tables; each a list of cells "n ...", an array per table
+    statistic  sums of each side "r ..." -> "r"; the leading axis may be absent
+    """
+    arrays = [[np.asarray(cell, dtype=np.float64) for cell in side] for side in sides]
+    flat = [[cell.reshape(len(cell), -1) for cell in side] for side in arrays]
+    shape = arrays[0][0].shape[1:]
+    rng = np.random.default_rng(seed)
+    sums = [np.zeros((N_RESAMPLES, cells[0].shape[1])) for cells in flat]
+    for cells in zip(*flat, strict=True):
+        n = len(cells[0])
+        counts = rng.multinomial(n, np.full(n, 1.0 / n), size=N_RESAMPLES).astype(np.float64)
+        sums = [total + counts @ cell for total, cell in zip(sums, cells, strict=True)]
+    value = statistic([np.sum([cell.sum(axis=0) for cell in side], axis=0) for side in arrays])
+    spread = statistic([total.reshape(N_RESAMPLES, *shape) for total in sums])
+    low, high = np.quantile(spread, _LEVELS)
+    return Interval(float(value), float(low), float(high), sum(len(cell) for cell in arrays[0]))
 
 
 def _resampled_sums(sides: Sequence[Sequence[Cell]], seed: int) -> list[Float[np.ndarray, " r"]]:
