@@ -115,7 +115,7 @@ def ordinal(
 def nominal(
     stream: TaskStream, X: Float[Tensor, "b n d"], y: Int[Tensor, "b n"], n_components: int
 ) -> tuple[Float[Tensor, "b n d"], Bool[Tensor, "b d"]]:
-    """Columns of 2 to 12 unordered codes; and which columns they are.
+    """Columns of 2 to 12 unordered codes, a third of them of 2; and which columns they are.
 
     Two kinds of column. Cut: a column of the table at random quantiles, its grades renamed at
     random. Drawn: code ~ p_k of the point's component, p_kl proportional to E^g with E exponential
@@ -128,6 +128,7 @@ def nominal(
     everything = stream.uniform() < (0.3 if d >= WIDE else 0.0)
     pick = pick | everything[:, None]
     levels = torch.clamp(stream.integers(2, 8, d) + stream.integers(0, 6, d), max=MOST_LEVELS)
+    levels = torch.where(stream.uniform(d) < 0.35, 2, levels)
     grades = _graded(stream, X, levels).long()
     possible = torch.arange(MOST_LEVELS, device=X.device) < levels[..., None]  # b d l
     names = torch.argsort(torch.where(possible, stream.uniform(d, MOST_LEVELS), 2.0), dim=-1)
