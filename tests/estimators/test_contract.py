@@ -14,6 +14,7 @@ pytestmark = [
     # some checks hand in one row, noise, or missing cells
     pytest.mark.filterwarnings("ignore::statformer.estimators.EmptyClusterWarning"),
     pytest.mark.filterwarnings("ignore::statformer.estimators.MissingValuesWarning"),
+    pytest.mark.filterwarnings("ignore::statformer.estimators.OutOfDepthWarning"),
     # scikit-learn's own remarks: skipped checks, the array API
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning"),
 ]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from statformer.cli.encoding import Encoded
     from statformer.cli.outputs import Outputs
     from statformer.cli.reading import Table
-    from statformer.cli.report import Cluster, ClusterReport, Likeness, Score
+    from statformer.cli.records import Cluster, ClusterReport, Likeness, Score
     from statformer.cli.rivals import Rival
     from statformer.estimators import AttentionMixture
 
@@ -184,7 +184,7 @@ def _cluster(
 ) -> _Answer:
     import numpy as np
 
-    from statformer.cli.report import ClusterReport
+    from statformer.cli.records import ClusterReport
     from statformer.cli.rivals import threads_for
     from statformer.estimators import AttentionMixture, MissingValuesWarning
 
@@ -233,7 +233,7 @@ def _number(value: float) -> float | None:
 
 
 def _likeness(model: AttentionMixture, previous: AttentionMixture, path: str) -> Likeness:
-    from statformer.cli.report import Likeness
+    from statformer.cli.records import Likeness
 
     is_kept = model.matched_ >= 0
     names = model.cluster_names_
@@ -251,7 +251,7 @@ def describe_clusters(frame: pd.DataFrame, labels: np.ndarray, names: np.ndarray
     import numpy as np
 
     from statformer.cli.profiles import profile
-    from statformer.cli.report import Cluster
+    from statformer.cli.records import Cluster
 
     sizes = np.bincount(labels, minlength=len(names))
     differences = profile(frame, labels, len(names))
@@ -300,7 +300,8 @@ def _compare(answer: _Answer, names: Sequence[str], *, seed: int, draws: bool) -
 def _score_all(answer: _Answer, rivals: Sequence[Rival]) -> None:
     import numpy as np
 
-    from statformer.cli.report import Score, weights_name
+    from statformer.cli.records import Score
+    from statformer.cli.report import weights_name
     from statformer.cli.rivals import agreement
 
     report, label = answer.report, answer.selection.label
@@ -320,7 +321,7 @@ def _score_all(answer: _Answer, rivals: Sequence[Rival]) -> None:
 
 
 def _score(rival: Rival, truth: np.ndarray, scored: np.ndarray, k: int) -> Score:
-    from statformer.cli.report import Score
+    from statformer.cli.records import Score
     from statformer.cli.rivals import agreement
 
     if rival.labels is None:

@@ -52,7 +52,7 @@ class JudgeReport:
 
     def treatment(self) -> list[str]:
         """Columns set aside, text, missing cells."""
-        from statformer.cli.report import column_remarks
+        from statformer.cli.records import column_remarks
 
         return column_remarks(self.dropped, self.encoded, self.missing, filled=self.filled)
 

@@ -13,7 +13,8 @@ import pandas as pd
 from sklearn.mixture import GaussianMixture
 
 from statformer.cli.encoding import Encoded
-from statformer.cli.report import ClusterReport, as_asked, weights_name
+from statformer.cli.records import ClusterReport
+from statformer.cli.report import as_asked, weights_name
 from statformer.cli.rivals import Rival, agreement
 from statformer.plotting import Panel, plot_clusters
 

@@ -37,9 +37,8 @@ def predict(
     from statformer.cli.models import load_model, matched_columns
     from statformer.cli.outputs import TABLE_ENDINGS, Outputs, refuse_taken_names, write_table
     from statformer.cli.reading import read_table
+    from statformer.cli.records import Cluster, PredictReport
     from statformer.cli.report import (
-        Cluster,
-        PredictReport,
         json_wanted,
         print_json,
         print_prediction,
