@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 import statformer
 from statformer import AttentionMixture
+from statformer.estimators.io import VERSION
 from statformer.weights import WeightsError
 
 
@@ -102,7 +103,7 @@ def edit(path: Path, change: Callable) -> None:
 
 HOSTILE: dict[str, Callable] = {
     "another format": lambda doc, _: doc.update(format="sklearn.KMeans"),
-    "a later version": lambda doc, _: doc.update(version=2),
+    "a later version": lambda doc, _: doc.update(version=VERSION + 1),
     "no version": lambda doc, _: doc.pop("version"),
     "another parameter": lambda doc, _: doc["params"].update(code="x"),
     "columns of another kind": lambda doc, _: doc.update(columns=[3]),

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from statformer import AttentionMixture
-from statformer.estimators import MissingValuesWarning
 from statformer.estimators.columns import MAX_CATEGORIES
 from statformer.estimators.table import TableEncoder, learn_table, table_names
 
@@ -101,17 +100,20 @@ def test_gaps_are_filled_and_counted() -> None:
     assert filled.n_cells == 2
 
 
-def test_one_warning_with_a_count(weights: str | Path, blobs: tuple) -> None:
-    X = blobs[0].copy()
-    X[::10, 1] = np.nan
-    model = AttentionMixture(3, weights=weights, random_state=0)
-    with pytest.warns(MissingValuesWarning, match=r"12 missing cells in 1 columns \(x1\)") as seen:
-        model.fit(X)
-    assert len(seen) == 1
-    with pytest.warns(MissingValuesWarning, match="1 missing cells") as seen:
-        labels = model.predict(X[:3])
-    assert len(seen) == 1
-    np.testing.assert_array_equal(labels, model.labels_[:3])
+def test_cells_stay_unknown() -> None:
+    """What the layers read: NaN for missing numbers, and for categories without a column."""
+    words = [f"w{j:02d}" for j in range(40)]
+    frame = pd.DataFrame({"a": [1.0, None] * 20, "word": words, "kind": ["x", None, "y", "x"] * 10})
+    encoder, _, _ = encode(frame)
+    matrix = encoder.encode_cells(frame)
+    np.testing.assert_array_equal(np.isnan(matrix[:, 0]), [False, True] * 20)
+    assert np.isnan(matrix[MAX_CATEGORIES:, 1 : MAX_CATEGORIES + 1]).all()
+    np.testing.assert_array_equal(matrix[:4, -1], [0.0, np.nan, 1.0, 0.0])
+    later = encoder.encode_cells(pd.DataFrame({"a": [2.0], "word": ["new"], "kind": ["z"]}))
+    assert later[0, 0] == 2.0
+    assert np.isnan(later[0, 1:]).all()
+    plain = np.arange(6.0).reshape(3, 2)
+    assert encode(plain)[0].encode_cells(plain) is plain
 
 
 def test_frame_and_array_agree(weights: str | Path, blobs: tuple) -> None:
@@ -123,12 +125,14 @@ def test_frame_and_array_agree(weights: str | Path, blobs: tuple) -> None:
 
 
 def test_categories_separate_clusters(weights: str | Path) -> None:
+    """Two columns of words that agree. (One alone fits one component as well as it fits two.)"""
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1], [60, 40])
-    frame = pd.DataFrame({"x": rng.normal(size=100), "kind": np.array(["red", "blue"])[y]})
+    words = {"kind": np.array(["red", "blue"])[y], "form": np.array(["round", "square"])[y]}
+    frame = pd.DataFrame({"x": rng.normal(size=100), **words})
     model = AttentionMixture(2, weights=weights, random_state=0).fit(frame)
     np.testing.assert_array_equal(model.labels_, y)
-    assert model.means_.shape == (2, 2)
+    assert model.means_.shape == (2, 3)
 
 
 @pytest.mark.parametrize(

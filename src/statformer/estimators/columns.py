@@ -47,14 +47,34 @@ class Column:
             numbers = to_numbers(self.name, values)
             missing = np.isnan(numbers)
             return np.where(missing, self.fill, numbers)[:, None], int(missing.sum())
+        codes, missing = self._codes(values)
+        # a rare category of the fitted table has no column; of an unseen one nothing is known
+        codes = np.where(missing, int(self.fill), codes)
+        return self._onehot(codes), int(missing.sum())
+
+    def encode_cells(self, values: Any) -> Float[np.ndarray, "n k"]:
+        """Columns of the matrix with NaN for missing numbers and for categories without a column.
+
+        Those are missing, unseen, or beyond `MAX_CATEGORIES`.
+        """
+        if not self.categories:
+            return to_numbers(self.name, values)[:, None]
+        codes, _ = self._codes(values)
+        onehot = self._onehot(codes)
+        onehot[codes < 0] = np.nan
+        return onehot
+
+    def _onehot(self, codes: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n k"]:
+        shown = np.array(list(self._shown))
+        return (codes[:, None] == shown[None, :]).astype(np.float64)
+
+    def _codes(self, values: Any) -> tuple[Int[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+        """Place of each cell's category, -1 where it has none; and which cells are missing."""
         text, missing = to_text(self.name, values)
         place = {category: j for j, category in enumerate(self.categories)}
         unique, inverse = np.unique(text, return_inverse=True)
         codes = np.array([place.get(str(word), -1) for word in unique], dtype=np.int64)[inverse]
-        # a rare category of the fitted table has no column; of an unseen one nothing is known
-        codes = np.where(missing, int(self.fill), codes)
-        shown = np.array(list(self._shown))
-        return (codes[:, None] == shown[None, :]).astype(np.float64), int(missing.sum())
+        return np.where(missing, -1, codes), missing
 
 
 def learn_column(

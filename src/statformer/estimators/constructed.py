@@ -16,13 +16,15 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float, Int
 
-from statformer.batch import Centres, Tables
+from statformer.batch import Tables
 from statformer.constructions.em_network import COVARIANCE_TYPES, stack_habits
+from statformer.estimators.cells import run_cells
 from statformer.estimators.devices import Backend
 from statformer.estimators.problems import (
     Habit,
     Problem,
     Solution,
+    adjusted_rand,
     buckets,
     certain,
     log_softmax,
@@ -74,8 +76,11 @@ def solve(
     uniforms = [draw_uniforms(p.rng, n_init, k) for p, k in zip(problems, counts, strict=True)]
     habits = [Habit(kind, ridge) for ridge in ridges for kind in COVARIANCE_TYPES]
     answers: dict[int, Solution] = {}
-    for group in buckets(counts):
-        members = places(counts, group)
+    for i, problem in enumerate(problems):
+        if problem.cells is not None:
+            answers[i] = _solve_cells(problem, counts[i], log_proba[i], uniforms[i], habits, on)
+    for group in buckets([k for k, p in zip(counts, problems, strict=True) if p.cells is None]):
+        members = [i for i in places(counts, group) if problems[i].cells is None]
         chosen = [problems[i] for i in members]
         tables = pad_tables([p.X for p in chosen], [p.weight for p in chosen])
         draws = pad_uniforms([uniforms[i] for i in members])
@@ -133,16 +138,47 @@ def _converge(
 ) -> Solution:
     """The winning start again, alone and to the end."""
     start = start[: len(problem.X)]
+
+    network = network_of_habit(habit)
+    if problem.cells is not None:
+        candidates = run_cells(network, problem, start[None], n_components, on, tol=TOLERANCE)
+        return solution(candidates, 0, problem, n_components, log_proba, start, habit)
     tables = pad_tables([problem.X], [problem.weight])
-    candidates = run(
-        lambda *_: network_of_habit(habit),
-        tables,
-        start[None, None],
-        n_components,
-        on,
-        tol=TOLERANCE,
-    )
+    candidates = run(lambda *_: network, tables, start[None, None], n_components, on, tol=TOLERANCE)
     return solution(candidates, 0, problem, n_components, log_proba, start, habit)
+
+
+def _solve_cells(
+    problem: Problem,
+    n_components: int,
+    log_proba: Float[np.ndarray, " j"],
+    uniforms: Float[np.ndarray, "s c t"],
+    habits: Sequence[Habit],
+    on: Backend,
+) -> Solution:
+    """The same for a table with missing or categorical cells.
+
+    The plain view names the best start of each habit; only those are run on the cells themselves,
+    where the habit is then chosen.
+    """
+    tables = pad_tables([problem.X], [problem.weight])
+    K = np.full((1, len(uniforms)), n_components)
+    labels = assign(tables, seed(tables, uniforms[None], on), K, LLOYD_STEPS, on)
+    plain = replace(problem, cells=None)
+    score = _bic(
+        _run_habits(habits, tables, labels, n_components, RIVAL_LOOPS, on), habits, [plain]
+    )
+    starts = labels[0, score[0].argmin(axis=1)]  # h n
+    single = stack_habits([(h.covariance_type, h.ridge) for h in habits], 1, 1).weights
+
+    def network_of(_: int, runs: slice) -> EMNetwork:
+        own = {key: value[:, runs] for key, value in single.items()}
+        return EMNetwork(own, n_loops=RIVAL_LOOPS)
+
+    candidates = run_cells(network_of, problem, starts, n_components, on)
+    candidates = replace(candidates, log_likelihood=candidates.log_likelihood.reshape(1, -1))
+    h, _ = _choose(_bic(candidates, habits, [problem])[0], candidates, 0, habits, problem)
+    return _converge(problem, n_components, log_proba, starts[h], habits[h], on)
 
 
 def _run_habits(
@@ -176,9 +212,10 @@ def _bic(
     K = candidates.centres.is_component.sum(axis=-1).reshape(likelihood.shape)
     cost = np.empty(likelihood.shape)
     for row, problem in enumerate(problems):
-        p, log_n = problem.X.shape[1], np.log(problem.weight.sum())
+        p, log_n = problem.n_columns, np.log(problem.weight.sum())
+        n_shares = 0 if problem.cells is None else problem.cells.n_categories
         for h, habit in enumerate(habits):
-            cost[row, h] = log_n * n_parameters(habit.covariance_type, K[row, h], p)
+            cost[row, h] = log_n * n_parameters(habit.covariance_type, K[row, h], p, n_shares)
     return cost - 2.0 * likelihood
 
 
@@ -199,12 +236,11 @@ def _choose(
     if len(finalists) == 1:
         return finalists[0]
     runs = [(row * n_habits + h) * n_starts + s for h, s in finalists]
-    p = problem.X.shape[1]
-    table = Tables(problem.X[None], problem.weight[None])
+    p, table = problem.n_columns, problem.table()
     labels = []
     for at in runs:
         c = candidates.centres[at : at + 1]
-        own = Centres(c.weights, c.means[..., :p], c.covariances[..., :p, :p], c.is_component)
+        own = replace(c, means=c.means[..., :p], covariances=c.covariances[..., :p, :p])
         labels.append(respond(table, own, candidates.readout[at : at + 1])[0].argmax(axis=-1))
     return finalists[most_agreeing(labels, problem.weight)]
 
@@ -218,20 +254,3 @@ def most_agreeing(labels: Sequence[Int[np.ndarray, " n"]], weight: Float[np.ndar
             agreement[i] += both
             agreement[j] += both
     return int(agreement.argmax())
-
-
-def adjusted_rand(
-    first: Int[np.ndarray, " n"], second: Int[np.ndarray, " n"], weight: Float[np.ndarray, " n"]
-) -> float:
-    """Adjusted Rand index (Hubert and Arabie 1985), each row counted `weight` times."""
-    table = np.zeros((int(first.max()) + 1, int(second.max()) + 1))
-    np.add.at(table, (first, second), weight)
-
-    def pairs(counts: np.ndarray) -> float:
-        return float((counts * (counts - 1.0)).sum() / 2.0)
-
-    together, rows, columns = pairs(table), pairs(table.sum(axis=1)), pairs(table.sum(axis=0))
-    total = pairs(table.sum())
-    expected = rows * columns / total if total > 0 else 0.0
-    most = 0.5 * (rows + columns)
-    return 1.0 if most == expected else (together - expected) / (most - expected)

@@ -1,11 +1,14 @@
 """From the rows of a table to what the network reads: canonical order, a bounded context, no units.
 
 Rows of weight 0 are dropped and equal rows merged, so that weight 2 is twice and the order of rows
-plays no part. Axes: n rows, d columns of the matrix, p columns the network sees.
+plays no part. NaN is a cell nobody saw: equal to itself here, and last in the order.
+
+Axes: n rows, d columns of the matrix, p columns the network sees.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +47,10 @@ def canonical_rows(X: Matrix, weight: Float[np.ndarray, " n"]) -> Rows:
     order = np.lexsort((w, *values.T[::-1]))
     values, w = values[order], w[order]
     new = np.ones(len(values), dtype=bool)
-    new[1:] = (values[1:] != values[:-1]).any(axis=1)
+    differ = values[1:] != values[:-1]
+    if np.isnan(values).any():
+        differ &= ~(np.isnan(values[1:]) & np.isnan(values[:-1]))
+    new[1:] = differ.any(axis=1)
     first = np.flatnonzero(new)
     merged = np.add.reduceat(w, first)
     if merged.sum() < 1.0:
@@ -118,6 +124,11 @@ class Standardizer:
         """z, bounded so that sums of squares stay inside float64."""
         return np.clip((X - self.centre) / self.scale, -1e140, 1e140)
 
+    def only(self, columns: Sequence[int]) -> Standardizer:
+        """Centre and scale of some columns, of a table that is not projected."""
+        at = list(columns)
+        return Standardizer(self.centre[at], self.scale[at])
+
     @property
     def n_dropped(self) -> int:
         """Directions without a place in the projection, d - p."""
@@ -158,26 +169,41 @@ def learn_standardizer(rows: Rows, max_features: int) -> Standardizer:
     """Robust centre and scale of each column; principal directions above `max_features`.
 
     Columns are brought to [-1, 1] by a power of two (exact) before anything is squared. A column
-    that does not vary keeps that unit. Raises ValueError where a column varies too little for
-    its variance to be a float64.
+    that does not vary keeps that unit. Missing cells (NaN) have no say. Raises ValueError where
+    a column varies too little for its variance to be a float64.
     """
-    largest = np.abs(rows.X).max(axis=0)
+    gaps = np.isnan(rows.X)
+    known = np.where(gaps, 0.0, rows.X) if gaps.any() else rows.X
+    largest = np.abs(known).max(axis=0)
     unit = np.ldexp(1.0, np.frexp(np.where(largest > 0, largest, 1.0))[1] - 1)
-    scaled = rows.X / unit
+    scaled = known / unit
     centre, scale = robust_scale(scaled[None], rows.weight[None])
     centre, scale = centre[0], scale[0]
-    distance = np.abs(scaled - centre).max(axis=0)
+    for gap in np.flatnonzero(gaps.any(axis=0)):
+        j = int(gap)
+        centre[j], scale[j] = _scale_of_seen(scaled[~gaps[:, j], j], rows.weight[~gaps[:, j]])
+    distance = np.where(gaps, 0.0, np.abs(scaled - centre)).max(axis=0)
     is_constant = distance <= 4.0 * np.finfo(np.float64).eps
     scale = np.where(is_constant, 1.0, scale)
     in_units = scale * unit
     if (in_units < _SMALLEST).any():
-        j = int(np.argmin(in_units))
+        narrow = int(np.argmin(in_units))
         raise ValueError(
-            f"column {j} of the matrix spreads over {in_units[j]:g} only; multiply it by a power "
-            "of ten so that its variance is a number"
+            f"column {narrow} of the matrix spreads over {in_units[narrow]:g} only; multiply it by "
+            "a power of ten so that its variance is a number"
         )
     plain = Standardizer(centre * unit, in_units)
     return plain if rows.X.shape[1] <= max_features else _project(plain, rows, max_features)
+
+
+def _scale_of_seen(
+    values: Float[np.ndarray, " n"], weight: Float[np.ndarray, " n"]
+) -> tuple[float, float]:
+    """Robust centre and scale of the cells of a column that are there; 0 and 1 without any."""
+    if not len(values):
+        return 0.0, 1.0
+    centre, scale = robust_scale(values[None, :, None], weight[None])
+    return float(centre[0, 0]), float(scale[0, 0])
 
 
 def _project(plain: Standardizer, rows: Rows, p: int) -> Standardizer:

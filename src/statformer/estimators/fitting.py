@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import Float, Int
 from sklearn.utils.validation import validate_data
 
-from statformer.batch import Tables
 from statformer.estimators import constructed, pretrained
 from statformer.estimators.alignment import context_table
+from statformer.estimators.answers import network_of
 from statformer.estimators.base import (
     Checkpoint,
     EmptyClusterWarning,
@@ -26,6 +26,7 @@ from statformer.estimators.base import (
     check_count,
     check_weights_of_rows,
 )
+from statformer.estimators.cells import CellLayout, native_rows, plain_view
 from statformer.estimators.context import (
     Rows,
     Standardizer,
@@ -35,10 +36,10 @@ from statformer.estimators.context import (
 )
 from statformer.estimators.density import FrozenMixture
 from statformer.estimators.devices import Backend
+from statformer.estimators.effort import Effort
 from statformer.estimators.problems import Habit, Problem, Solution
 from statformer.estimators.starts import one_hot
 from statformer.estimators.table import check_table, learn_table, table_names
-from statformer.nn.em_network import EMNetwork
 
 if TYPE_CHECKING:
     from statformer.estimators.mixture import AttentionMixture
@@ -46,13 +47,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A checked table: what the caller gave, what the network will read."""
+    """A checked table: what the caller gave, what the network will read.
+
+    layout is None where every column is a number (or read as one, see `native_rows`).
+    """
 
     X: Any
     weight: Float[np.ndarray, " n"]
     rows: Rows
     standardizer: Standardizer
     problem: Problem
+    layout: CellLayout | None = None
 
 
 @dataclass(frozen=True)
@@ -60,18 +65,20 @@ class Origin:
     """What `trace_` needs to run the winning start again."""
 
     rows: Rows
-    standardizer: Standardizer
+    problem: Problem
     start: Int[np.ndarray, " n"]
     n_components: int
     order: Int[np.ndarray, " c"]
     habit: Habit | None
+    n_layers: int | None
 
 
 def prepare(model: AttentionMixture, X: Any, sample_weight: Any) -> Prepared:
     """Check arguments and table; encode, merge, draw the context, standardise.
 
     Sets what scikit-learn sets while it checks (`n_features_in_`, `feature_names_in_`) and the
-    encoder of the model.
+    encoder of the model. Missing and categorical cells are read as they are; where that would cost
+    too much (`cells.native_rows`) gaps are filled, with a warning.
     """
     K = model.n_components
     K = None if K is None else check_count("n_components", K)
@@ -82,17 +89,33 @@ def prepare(model: AttentionMixture, X: Any, sample_weight: Any) -> Prepared:
     validate_data(model, X, skip_check_array=True)
     weight = check_weights_of_rows(sample_weight, X.shape[0])
     model._encoder = learn_table(X, weight, model.categorical_features, table_names(X))
-    matrix, filled = model._encoder.encode(X)
-    if filled.n_cells:
-        warnings.warn(filled.message(), MissingValuesWarning, stacklevel=4)
     rng = as_generator(model.random_state)
-    rows = draw_rows(canonical_rows(matrix, weight), max_context, rng)
+    rows = canonical_rows(model._encoder.encode_cells(X), weight)
+    layout = CellLayout.of(model._encoder.columns)
+    has_cells = bool(layout.blocks) or bool(np.isnan(rows.X).any())
+    n_rows = native_rows(layout, rows.X, max_context, max_features) if has_cells else max_context
+    if n_rows is None:
+        matrix, filled = model._encoder.encode(X)
+        if filled.n_cells:
+            warnings.warn(filled.message(), MissingValuesWarning, stacklevel=4)
+        rows, n_rows, has_cells = canonical_rows(matrix, weight), max_context, False
+    rows = draw_rows(rows, n_rows, rng)
     if K is not None and len(rows.X) < K:
         raise ValueError(
             f"n_components={K} needs at least as many distinct rows; the table has {len(rows.X)} "
             f"(n_samples={X.shape[0]}), so ask for {len(rows.X)} or fewer"
         )
     standardizer = learn_standardizer(rows, max_features)
+    if has_cells:
+        view, cells = plain_view(layout, rows.X, rows.weight, standardizer)
+        return Prepared(
+            X,
+            weight,
+            rows,
+            standardizer.only(layout.numbers),
+            Problem(view, rows.weight, rng, K, cells),
+            layout,
+        )
     return Prepared(
         X, weight, rows, standardizer, Problem(standardizer(rows.X), rows.weight, rng, K)
     )
@@ -101,20 +124,31 @@ def prepare(model: AttentionMixture, X: Any, sample_weight: Any) -> Prepared:
 def solve(
     problems: Sequence[Problem],
     checkpoint: Checkpoint,
-    n_init: int,
+    effort: Effort,
     max_components: int,
     on: Backend,
 ) -> list[Solution]:
-    """The winning run of every problem."""
+    """The answer to every problem."""
     if checkpoint.is_constructed:
-        return constructed.solve(problems, n_init, max_components, on)
-    return pretrained.solve(problems, checkpoint, n_init, max_components, on)
+        return constructed.solve(problems, effort.n_init, max_components, on)
+    return pretrained.solve(problems, checkpoint, effort, max_components, on)
 
 
 def finish(model: AttentionMixture, prepared: Prepared, found: Solution, on: Backend) -> None:
     """Number the components by size over all rows, drop the empty ones, set the attributes."""
     kind = "full" if found.habit is None else found.habit.covariance_type
-    mixture = FrozenMixture(prepared.standardizer, found.centres, found.readout, kind)
+    if found.n_layers == 0:  # Lloyd and merged components share one spherical variance
+        kind = "spherical"
+    model.expected_ari_ = found.expected_ari
+    mixture = FrozenMixture(
+        prepared.standardizer,
+        found.centres,
+        found.readout,
+        kind,
+        prepared.layout,
+        found.owner,
+        found.doubt,
+    )
     context = mixture.responsibilities(prepared.rows.X, on).argmax(axis=1)
     order = _by_size(context, prepared.rows.weight, mixture.n_components)
     mixture = mixture.reordered(order)
@@ -133,11 +167,12 @@ def finish(model: AttentionMixture, prepared: Prepared, found: Solution, on: Bac
     model.labels_ = labels
     model._origin = Origin(
         prepared.rows,
-        prepared.standardizer,
+        prepared.problem,
         found.start,
         found.n_components,
-        found.kept[order],
+        order if found.n_layers == 0 else found.kept[order],
         found.habit,
+        found.n_layers,
     )
     model.context_ = prepared.rows.indices
     model._context_table = context_table(prepared.X, prepared.rows)
@@ -163,12 +198,14 @@ def _by_size(
 def replay(origin: Origin, checkpoint: Checkpoint, on: Backend) -> Float[np.ndarray, "l n c"]:
     """Responsibilities after every layer of the winning run, for the rows `origin.rows.indices`."""
     rows = origin.rows
-    if origin.habit is None:
-        network, tol = EMNetwork(checkpoint.em), None
+    tol = None
+    if origin.n_layers is not None:
+        network = network_of(origin.habit, origin.n_layers, dict(checkpoint.em))
     else:
+        assert origin.habit is not None
         network, tol = constructed.network_of_habit(origin.habit), constructed.TOLERANCE
     network.weights = on.put_all(network.weights)
-    tables = on.put_record(Tables(origin.standardizer(rows.X)[None], rows.weight[None]))
+    tables = on.put_record(origin.problem.table())
     start = on.put(one_hot(origin.start[None], origin.n_components))
     with on.inference():
         trace = network(tables, start, tol=tol, record="all")

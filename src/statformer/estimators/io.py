@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Int
 from safetensors.numpy import save as to_bytes
 
 from statformer.batch import Centres, Readout
+from statformer.estimators.cells import CellLayout
 from statformer.estimators.columns import Column
 from statformer.estimators.context import Standardizer
 from statformer.estimators.density import FrozenMixture
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from statformer.estimators.mixture import AttentionMixture
 
 FORMAT = "statformer.AttentionMixture"
-VERSION = 1
+VERSION = 2  # 2: cells are read as they are, categories have shares
 MAX_MODEL_BYTES = 2**30
 SCORES = ("expected_ari", "out_of_depth")  # numbers of the fit that travel; NaN as null
 _SCHEMA: dict[str, type | tuple[type, ...]] = {
@@ -39,6 +41,7 @@ _SCHEMA: dict[str, type | tuple[type, ...]] = {
     "covariance_type": str,
     "residual": float,
     "weights_sha256": str,
+    "has_cells": bool,
 }
 
 
@@ -57,6 +60,8 @@ def save_model(model: AttentionMixture, path: str | Path) -> None:
         "covariance_type": mixture.covariance_type,
         "residual": float(s.residual),
         "weights_sha256": model.weights_sha256_,
+        "has_cells": mixture.layout is not None,
+        "doubt": float(mixture.doubt),
         "cluster_names": [int(name) for name in model.cluster_names_],
         "n_names": int(model._n_names),
         "matched": _matched(model),
@@ -74,6 +79,10 @@ def save_model(model: AttentionMixture, path: str | Path) -> None:
         "nu": r.nu[0],
         "n_components_proba": model.n_components_proba_,
     }
+    if c.categories is not None:
+        arrays["categories"] = c.categories[0]
+    if mixture.owner is not None:
+        arrays["owner"] = mixture.owner
     if s.directions is not None and s.origin is not None:
         arrays |= {"origin": s.origin, "directions": s.directions}
     ready = {key: np.ascontiguousarray(value, dtype=np.float64) for key, value in arrays.items()}
@@ -97,7 +106,7 @@ def load(path: str | Path) -> AttentionMixture:
     document = parse_object(path, metadata["statformer"])
     _check_document(path, document)
     encoder = _encoder(path, document)
-    mixture = _mixture(path, document, arrays, encoder.n_features)
+    mixture = _mixture(path, document, arrays, encoder)
     try:
         model = AttentionMixture(**document["params"])
     except TypeError as error:
@@ -208,8 +217,12 @@ def _encoder(path: Path, document: dict[str, Any]) -> TableEncoder:
     return TableEncoder(tuple(columns))
 
 
-def _mixture(path: Path, document: dict[str, Any], arrays: dict[str, Any], d: int) -> FrozenMixture:
+def _mixture(
+    path: Path, document: dict[str, Any], arrays: dict[str, Any], encoder: TableEncoder
+) -> FrozenMixture:
     """The arrays as a mixture, each of the shape that the others ask for."""
+    layout = CellLayout.of(encoder.columns) if document["has_cells"] else None
+    d = encoder.n_features if layout is None else len(layout.numbers)
     if "means" not in arrays or arrays["means"].ndim != 2:
         raise WeightsError(f"{path}: no means of the components")
     c, p = arrays["means"].shape
@@ -226,15 +239,21 @@ def _mixture(path: Path, document: dict[str, Any], arrays: dict[str, Any], d: in
         "nu": (c,),
     }
     shapes |= {"origin": (d,), "directions": (d, p)} if projected else {}
+    shapes |= {"owner": (c,)} if "owner" in arrays else {}
+    if layout is not None and layout.blocks:
+        shapes["categories"] = (c, layout.n_categories)
     for key, shape in shapes.items():
         value = arrays.get(key)
         if value is None or value.shape != shape or value.dtype != np.float64:
             raise WeightsError(f"{path}: {key!r} is missing or not float64 of shape {shape}")
     extra = set(arrays) - set(shapes) - {"n_components_proba"}
     proba = arrays.get("n_components_proba")
-    if extra or proba is None or proba.ndim != 1 or (not projected and p != d):
+    misfit = (not projected and p != d) or (projected and layout is not None)
+    if extra or proba is None or proba.ndim != 1 or misfit:
         raise WeightsError(f"{path}: arrays {sorted(arrays)} do not make a mixture in {d} columns")
     _check_values(path, arrays)
+    if "categories" in arrays:
+        _check_shares(path, arrays["categories"], layout)
     standardizer = Standardizer(
         arrays["centre"],
         arrays["scale"],
@@ -247,11 +266,36 @@ def _mixture(path: Path, document: dict[str, Any], arrays: dict[str, Any], d: in
         arrays["means"][None],
         arrays["covariances"][None],
         np.ones((1, c), dtype=bool),
+        arrays["categories"][None] if "categories" in arrays else None,
     )
     readout = Readout(
         arrays["temperature"], arrays["strength"], arrays["rho"][None], arrays["nu"][None]
     )
-    return FrozenMixture(standardizer, centres, readout, document["covariance_type"])
+    doubt = document.get("doubt", 0.0)
+    if not (_is_number(doubt) and 0.0 <= doubt <= 1.0):
+        raise WeightsError(f"{path}: doubt {doubt!r} is not a share")
+    owner = _owner(path, arrays["owner"]) if "owner" in arrays else None
+    kind = document["covariance_type"]
+    return FrozenMixture(standardizer, centres, readout, kind, layout, owner, float(doubt))
+
+
+def _owner(path: Path, values: Any) -> Int[np.ndarray, " c"]:
+    """Whole numbers 0, 1, ..., each there at least once."""
+    owner = values.astype(np.int64)
+    if (owner != values).any() or not np.array_equal(np.unique(owner), np.arange(owner.max() + 1)):
+        raise WeightsError(f"{path}: 'owner' does not say which cluster a component belongs to")
+    found: Int[np.ndarray, " c"] = owner
+    return found
+
+
+def _check_shares(path: Path, theta: Any, layout: CellLayout | None) -> None:
+    """Shares of categories: none negative, those of a column sum to 1 in every component."""
+    first = 0
+    for size in () if layout is None else layout.sizes:
+        shares = theta[:, first : first + size]
+        if (shares < 0).any() or not np.allclose(shares.sum(axis=1), 1.0, atol=1e-9):
+            raise WeightsError(f"{path}: the shares of a categorical column do not sum to 1")
+        first += size
 
 
 def _check_values(path: Path, arrays: dict[str, Any]) -> None:

@@ -48,21 +48,25 @@ class AttentionMixture(
     DensityMixin,
     BaseEstimator,
 ):
-    """Gaussian mixture clustering by a network: EM unrolled as attention layers.
+    """Clustering by networks: one proposes clusterings, one judges them, the best is kept.
 
-    Centre tokens (pi_k, mu_k, Sigma_k) attend to the rows, a small network regularises the
-    covariances, the rows attend to the centres (`nn.em_network`). Ten starts run as one batch; the
-    start with the highest density
+    Proposals come from EM unrolled as attention layers (`nn.em_network`: centre tokens (pi_k, mu_k,
+    Sigma_k) attend to the rows, a small network regularises the covariances, the rows attend to
+    the centres), and with more `effort` from textbook EM and from joined pieces of any shape. The
+    judge (`nn.judge`) reads features of each, lets them attend to each other, and predicts the
+    adjusted Rand index of each and P(K). Then the centres are frozen, and each row is read alone.
+    With weights="constructed", and for weights without a judge, the start with the highest density
 
         log p(x) = log sum_k pi_k N(x; mu_k, Sigma_k)
 
-    over the context wins. Then the centres are frozen, and each row is read alone.
+    over the context wins (`estimators.constructed` says how K and covariance types are chosen).
 
     There are two read-outs. `score_samples`, `score`, `bic`, `aic` and the choice among starts
     use the density above, and `to_sklearn()` has the same. `predict`, `predict_proba` and
     `transform` are the network's last E layer, softmax_k of temperature [(1 - rho_k) log N +
-    rho_k log t_nu + strength log pi_k] with learned numbers. With weights="constructed" that is the
-    posterior of the density. The layers read values of more than 20 robust standard deviations
+    rho_k log t_nu + strength log pi_k] with learned numbers, of which the judge spreads a share
+    evenly over the clusters where it doubts them. With weights="constructed" that is the posterior
+    of the density. The layers read values of more than 20 robust standard deviations
     compressed (`nn.standardize.compress`); the density reads them as they are.
 
     Parameters
@@ -72,8 +76,13 @@ class AttentionMixture(
     weights : "pretrained", "constructed" or path
         Learned layers that ship with the package; textbook EM over all covariance types and three
         ridges (see `estimators.constructed`); or a checkpoint file of `statformer pretrain`.
-    n_init : int
-        Starts (greedy k-means++ refined by Lloyd steps), run as one batch.
+    effort : "fast", "balanced" or "best"
+        How many clusterings are proposed, and by whom: one table in `estimators.effort`.
+    fallback : "warn", "constructed" or "raise"
+        What to do with a table unlike all that the weights were trained on: an
+        `OutOfDepthWarning`, the answer of constructed weights, or an `OutOfDepthError`.
+    n_init : int or None
+        Starts (greedy k-means++ refined by Lloyd steps), run as one batch. None: by effort.
     max_components : int
         Largest K that is considered when n_components is None.
     max_context : int
@@ -83,8 +92,9 @@ class AttentionMixture(
         Above this many columns the layers read principal directions; the rest of the variance is
         kept as one number.
     categorical_features : "auto", None, list of names or places, or mask
-        Columns to encode one-hot. "auto": those that hold text or categories. Two categories give
-        one column of 0 and 1; beyond 30 categories the rare ones share no column.
+        Columns of categories. "auto": those that hold text or categories. In `means_` each has a
+        column per category that holds its share, two categories one column of the second; beyond
+        30 categories the rare ones have no column and count as missing.
     random_state : int, RandomState, Generator or None
         Source of the starts, of the context, and of `sample`. An int gives the same numbers each
         time; None gives fresh ones, without touching numpy's global state.
@@ -93,9 +103,17 @@ class AttentionMixture(
 
     Attributes
     ----------
-    labels_ : (n,) int; 0 is the largest cluster. Equals `predict(X)`.
+    labels_ : (n,) int; 0 is the largest cluster, unless numbered like an earlier model. Equals
+        `predict(X)`.
     n_components_ : clusters that own at least one row.
     n_components_proba_ : (max_components,), entry j = P(K = j + 1); all on K when it was given.
+    expected_ari_ : adjusted Rand index that the answer is expected to reach against the true
+        classes, see `docs/judge.md`; NaN where the weights have no judge.
+    out_of_depth_ : percentage of the training tables that are more ordinary than this one, 0 to
+        100; NaN with constructed weights and where the weights do not describe their training.
+    cluster_names_ : (c,), names that go on from model to model; 0, 1, ... for a first model.
+    matched_, match_overlap_ : (c,), after `fit(like=...)` or `align_to`: the number of the previous
+        model's cluster that each goes on from (-1: new), and how much the two overlap, 0 to 1.
     weights_ (c,), means_ (c, d), covariances_ (c, d, d) : the mixture in the caller's units.
     encoded_feature_names_ : names of the d columns of `means_`.
     trace_ : (l, n_context, c), responsibilities after each layer, computed when asked for.
@@ -104,8 +122,11 @@ class AttentionMixture(
     Notes
     -----
     A row of weight 2 equals two rows; a row of weight 0 is absent. The order of the rows has no
-    influence. Missing numbers are filled with medians, missing categories with the most frequent
-    one, with a warning. Source of the layers: ours, see `docs/` for the ancestors.
+    influence. Missing numbers are summed out of every step, not filled; categorical columns have
+    shares per component, and a missing, rare or unseen category says nothing. Only where that would
+    cost too much (many columns with gaps, see `estimators.cells`) are numbers filled with medians
+    and categories with the most frequent one, with a `MissingValuesWarning`. Source of the layers:
+    ours, see `docs/` for the ancestors.
     """
 
     labels_: Int[np.ndarray, " n"]
@@ -121,7 +142,7 @@ class AttentionMixture(
         n_init: int | None = None,
         max_components: int = 20,
         max_context: int = 4096,
-        max_features: int = 128,
+        max_features: int = 32,
         categorical_features: Any = "auto",
         random_state: Any = None,
         device: Any = None,
@@ -169,9 +190,7 @@ class AttentionMixture(
         if previous is not None:
             alignment.check_columns(self._encoder, previous._encoder)
         checkpoint = fathom(self, prepared.problem, checkpoint)
-        (found,) = fitting.solve(
-            [prepared.problem], checkpoint, effort.n_init, self.max_components, on
-        )
+        (found,) = fitting.solve([prepared.problem], checkpoint, effort, self.max_components, on)
         self.weights_sha256_ = checkpoint.sha256
         fitting.finish(self, prepared, found, on)
         return self if previous is None else self.align_to(previous)
@@ -260,7 +279,10 @@ class AttentionMixture(
         return self._mixture.sample(n_samples, as_generator(self.random_state))
 
     def to_sklearn(self) -> GaussianMixture:
-        """A fitted GaussianMixture with the same density; it reads the encoded matrix."""
+        """A fitted GaussianMixture with the same density; it reads the encoded matrix.
+
+        Raises ValueError where the table has categorical columns.
+        """
         check_is_fitted(self)
         return self._mixture.to_sklearn()
 
@@ -286,6 +308,8 @@ class AttentionMixture(
     def trace_(self) -> Float[np.ndarray, "l n c"]:
         """Responsibilities of the rows `context_` after each layer, computed when asked for.
 
+        Before any doubt is spread over them; one entry where no layers ran (Lloyd, merged parts).
+
         Raises AttributeError for a model that was loaded (its rows are not in the file), and
         where the weight file is no longer the one that was fitted with.
         """
@@ -297,7 +321,12 @@ class AttentionMixture(
             checkpoint = resolve_weights(self.weights)
         if checkpoint.sha256 != self.weights_sha256_:
             raise AttributeError(f"trace_: weights={self.weights!r} changed since fit; fit again")
-        return fitting.replay(self._origin, checkpoint, backend(self.device))
+        on = backend(self.device)
+        if self._origin.n_layers == 0:  # Lloyd and merged components: one reading, no layers
+            certain = replace(self._mixture, doubt=0.0)
+            r = certain.responsibilities(self._origin.rows.X, on)
+            return r[None, self._origin.rows.place]
+        return fitting.replay(self._origin, checkpoint, on)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -311,7 +340,7 @@ class AttentionMixture(
         """Take a mixture as the fitted one."""
         self._mixture = mixture
         self.n_components_ = mixture.n_components
-        self.weights_ = mixture.centres.weights[0].copy()
+        self.weights_ = mixture.shares
         self.means_ = mixture.means()
         self._n_features_out = mixture.n_components
         self.cluster_names_ = np.arange(mixture.n_components)
@@ -340,9 +369,15 @@ class AttentionMixture(
         return X
 
     def _encoded(self, X: Any, warn: bool = True) -> Any:
-        """Chunks of rows and their matrices; one warning at the end for all filled cells."""
+        """Chunks of rows and their matrices, NaN for cells nobody saw.
+
+        A projection needs complete rows: gaps are then filled, with one warning at the end.
+        """
         filled = Filled()
         for rows, part in chunks(X, self._mixture.n_rows_per_chunk):
+            if not self._mixture.needs_complete_rows:
+                yield rows, self._encoder.encode_cells(part)
+                continue
             matrix, here = self._encoder.encode(part)
             filled = filled + here
             yield rows, matrix

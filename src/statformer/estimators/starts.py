@@ -81,9 +81,9 @@ def seed(
     b, s, c, t = uniforms.shape
     n, p = tables.X.shape[1:]
     means = np.zeros((b, s, c, p))
-    for rows, runs in _batches(b, s, t * n * max(p, 4)):
+    for rows, runs in batches(b, s, t * n * max(p, 4)):
         u = uniforms[rows, runs].reshape(-1, c, t)
-        part = on.put_record(_rows_of(tables, rows))
+        part = on.put_record(rows_of(tables, rows))
         found = kmeans_plus_plus(part, on.put(np.full(len(u), c)), on.put(u))
         means[rows, runs] = on.get(found).reshape(-1, runs.stop - runs.start, c, p)
     return means
@@ -100,10 +100,10 @@ def assign(
     b, s, c, p = means.shape
     n = tables.X.shape[1]
     labels = np.zeros((b, s, n), dtype=np.int16)
-    for rows, runs in _batches(b, s, n * (c + p)):
+    for rows, runs in batches(b, s, n * (c + p)):
         start = on.put(means[rows, runs].reshape(-1, c, p))
         keep = is_component(on.put(n_components[rows, runs].reshape(-1)), c, start)
-        r = lloyd(on.put_record(_rows_of(tables, rows)), start, keep, n_steps)
+        r = lloyd(on.put_record(rows_of(tables, rows)), start, keep, n_steps)
         found = on.get(r).argmax(axis=-1)
         labels[rows, runs] = found.reshape(-1, runs.stop - runs.start, n)
     return labels
@@ -124,8 +124,8 @@ def run(
     parts = []
     order = []
     # the pairs of columns are laid out once per batch: a batch should not be smaller than they are
-    for rows, runs in _batches(b, s, n_components * p * n, max(ELEMENTS, n * p * p // 4)):
-        part = _rows_of(tables, rows)
+    for rows, runs in batches(b, s, n_components * p * n, max(ELEMENTS, n * p * p // 4)):
+        part = rows_of(tables, rows)
         n_tables = len(part.X)
         network = network_of(n_tables, runs)
         network.weights = on.put_all(network.weights)
@@ -153,7 +153,7 @@ def one_hot(labels: Int[np.ndarray, "B n"], c: int) -> Float[np.ndarray, "B n c"
     return hot.astype(np.float64).transpose(0, 2, 1)
 
 
-def _batches(b: int, s: int, elements: int, limit: int = ELEMENTS) -> Iterator[tuple[slice, slice]]:
+def batches(b: int, s: int, elements: int, limit: int = ELEMENTS) -> Iterator[tuple[slice, slice]]:
     """Slices of tables and of runs whose product stays near `limit` numbers."""
     per_batch = max(1, limit // max(elements, 1))
     if per_batch >= s:
@@ -168,7 +168,8 @@ def _batches(b: int, s: int, elements: int, limit: int = ELEMENTS) -> Iterator[t
                 yield slice(row, row + 1), slice(first, last)
 
 
-def _rows_of(tables: Tables, rows: slice) -> Tables:
+def rows_of(tables: Tables, rows: slice | Int[np.ndarray, " k"]) -> Tables:
+    """Some of the tables."""
     mask = None if tables.is_feature is None else tables.is_feature[rows]
     return Tables(tables.X[rows], tables.weight[rows], mask)
 

@@ -1,8 +1,9 @@
 """A caller's table to a matrix of numbers: numbers stay, categories become one-hot columns.
 
-Arrays and DataFrames go in, chunk by chunk where they are long; float64 comes out. Missing numbers
-are filled with the column's median, missing categories with its most frequent one, and counted; a
-category that the fitted table did not hold has zeros in every column.
+Arrays and DataFrames go in, chunk by chunk where they are long; float64 comes out. `encode_cells`
+leaves NaN where nothing is known of a cell, which is what the layers read (`estimators.cells`).
+`encode` fills: missing numbers with the column's median, missing categories with its most frequent
+one, and counts them; a category that the fitted table did not hold has zeros in every column.
 
 Axes: n rows, d columns of the matrix, m columns of the caller's table.
 """
@@ -79,6 +80,23 @@ class TableEncoder:
         self._check_range(matrix)
         return matrix, filled
 
+    def encode_cells(self, X: Any) -> Matrix:
+        """The matrix of some rows, NaN where nothing is known of a cell.
+
+        Raises ValueError for inf.
+        """
+        if isinstance(X, np.ndarray) and X.dtype.kind in "fiub" and self._is_numeric:
+            matrix = np.asarray(X, dtype=np.float64)
+            if _is_plain(matrix):
+                return matrix
+        else:
+            parts = [
+                column.encode_cells(column_values(X, j)) for j, column in enumerate(self.columns)
+            ]
+            matrix = np.concatenate(parts, axis=1)
+        self._check_range(matrix)
+        return matrix
+
     @property
     def _is_numeric(self) -> bool:
         return not any(column.categories for column in self.columns)
@@ -100,7 +118,7 @@ class TableEncoder:
     def _check_range(self, matrix: Matrix) -> None:
         """Infinite or huge values are refused by name."""
         with np.errstate(invalid="ignore"):
-            bad = ~(np.abs(matrix) <= LARGEST)
+            bad = np.abs(matrix) > LARGEST
         if bad.any():
             i, j = np.argwhere(bad)[0]
             kind = "infinity" if np.isinf(matrix[i, j]) else f"values beyond {LARGEST:g}"
