@@ -53,7 +53,6 @@ def show(
     shown, tables with all pieces at their rates follow.
     """
     require("torch", "torch")
-    require("matplotlib", "plot")
     from statformer.plotting.prior import plot_specimens
     from statformer.tasks.wide import WIDE_RATES
     from statformer.tasks.wide import pieces as pieces_of
