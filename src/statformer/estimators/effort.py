@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from statformer.constructions.em_network import COVARIANCE_TYPES
 from statformer.estimators.base import check_count
+from statformer.estimators.proposers import GIVEN, SWEEP, Plan
+from statformer.proposals.kinds import LEARNED, LLOYD, MIDDLE
 
 if TYPE_CHECKING:
     from statformer.estimators.mixture import AttentionMixture
@@ -20,28 +21,24 @@ if TYPE_CHECKING:
 class Effort:
     """What one fit tries.
 
-    n_init            starts of the learned layers at the K that is answered
-    n_sweep_starts    starts of every K while K is looked for
-    use_merges        whether clusters of any shape are proposed, joined from many small components
-    ridges            ridges of the textbook EM that proposes beside the learned layers; () is none
-    covariance_types  its covariance types
+    sweep   who proposes at every K while K is looked for, from how many starts
+    given   who proposes at the K that is answered
+    n_init  starts of textbook EM with weights="constructed"
     """
 
     name: str
-    n_init: int
-    n_sweep_starts: int
-    use_merges: bool
-    ridges: tuple[float, ...]
-    covariance_types: tuple[str, ...]
+    sweep: Plan
+    given: Plan
+    n_init: int = 10
 
 
-# The counting network learned on sweeps of two starts, so no effort sweeps with fewer.
+_QUICK = (LEARNED, MIDDLE, LLOYD, "full", "diagonal", "tied", "gap")
 EFFORTS = {
     effort.name: effort
     for effort in (
-        Effort("fast", 10, 2, False, (), ()),
-        Effort("balanced", 10, 2, True, (1e-2,), COVARIANCE_TYPES),
-        Effort("best", 20, 4, True, (1e-4, 1e-2, 5e-2), COVARIANCE_TYPES),
+        Effort("fast", Plan(1, (LEARNED, "tied", LLOYD)), Plan(4, _QUICK)),
+        Effort("balanced", SWEEP, GIVEN),
+        Effort("best", replace(SWEEP, n_starts=3), replace(GIVEN, n_starts=24, n_kept=4), 20),
     )
 }
 
@@ -57,7 +54,8 @@ def effort_of(model: AttentionMixture) -> Effort:
         raise ValueError(f"effort={model.effort!r} is unknown; give {known_efforts()}")
     if model.n_init is None:
         return effort
-    return replace(effort, n_init=check_count("n_init", model.n_init))
+    n_init = check_count("n_init", model.n_init)
+    return replace(effort, n_init=n_init, given=replace(effort.given, n_starts=n_init))
 
 
 def known_efforts() -> str:

@@ -5,7 +5,9 @@ Axes: n rows, d columns of the encoded matrix, m labelings.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,12 @@ from jaxtyping import Float, Int
 
 from statformer.estimators.base import as_generator, resolve_weights
 from statformer.estimators.columns import column_values, is_frame
+from statformer.estimators.depth import OutOfDepthWarning, sounding
+from statformer.estimators.devices import backend
+from statformer.estimators.effort import EFFORTS
 from statformer.estimators.fitting import prepare
 from statformer.estimators.mixture import AttentionMixture
+from statformer.estimators.pretrained import judge_labelings
 
 NOISE = -1
 
@@ -26,9 +32,9 @@ def judge(
     """The adjusted Rand index that a clustering is expected to reach against the true classes.
 
     A network that has seen many synthetic tables with known classes reads invariant features of
-    the labels (sizes, densities, margins, neighbours, borders) and of the table, and predicts the
-    index: 1 is the true partition, 0 is chance. Nothing is fitted. Source: ours, see
-    `docs/judge.md` for what the number means and where it ends.
+    the labels (sizes, densities, margins, neighbours, borders) and of the table, compares them with
+    clusterings of its own at many K, and predicts the index: 1 is the true partition, 0 is chance.
+    Source: ours, see `docs/judge.md` for what the number means and where it ends.
 
     Parameters
     ----------
@@ -42,34 +48,41 @@ def judge(
     weights : "pretrained" or path
         Weights with a judge.
     random_state : int, RandomState, Generator or None
-        Draws the rows that are looked at where the table is long.
+        Draws the clusterings of its own, and the rows that are looked at where the table is long.
 
     Returns
     -------
     float, or an array (n_labelings,) where several labelings were given.
 
     Raises ValueError where lengths differ, no row has a label, a column cannot be read, or the
-    weights hold no judge; TypeError where a label is not hashable.
+    weights hold no judge; TypeError where a label is not hashable. Warns with `OutOfDepthWarning`
+    where the table is unlike all that the judge was trained on.
     """
     checkpoint = resolve_weights(weights)
     if not checkpoint.judge:
         raise ValueError(
             f"weights={checkpoint.name!r} hold no judge of labelings; use weights='pretrained'"
         )
-    from statformer.proposals.judging import judge_labelings
-
-    rng = as_generator(random_state)
-    prepared = prepare(AttentionMixture(1, random_state=rng), X, None)
+    prepared = prepare(AttentionMixture(1, random_state=as_generator(random_state)), X, None)
     several, codes = as_codes(labels, prepared.X.shape[0])
-    rows = prepared.rows
+    _, remark = sounding(prepared.problem, checkpoint)
+    if remark:
+        warnings.warn(f"{remark}; the judge can only guess", OutOfDepthWarning, stacklevel=2)
+    rows, problem = prepared.rows, prepared.problem
     codes = codes[:, rows.indices]
     # the order of the rows has no say: canonical order, of equal rows by their labels
     order = np.lexsort((*codes[::-1], rows.place))
     place = rows.place[order]
     times = np.bincount(rows.place, minlength=len(rows.X))
-    weight = (rows.weight / np.maximum(times, 1))[place]
-    view = prepared.problem.X[place]
-    expected = judge_labelings(view, weight, codes[:, order], checkpoint.judge, rng)
+    every = replace(
+        problem,
+        X=problem.X[place],
+        weight=(rows.weight / np.maximum(times, 1))[place],
+        n_components=None,
+        cells=None if problem.cells is None else problem.cells[place],
+    )
+    sweep = EFFORTS["balanced"].sweep
+    expected = judge_labelings(every, codes[:, order], checkpoint, sweep, backend(None))
     return expected if several else float(expected[0])
 
 

@@ -1,175 +1,237 @@
-"""Cluster with learned layers: one network for all starts of all tables, and a judge for K.
+"""Cluster with learned layers and a judge: propose many labelings, answer with the best judged.
 
-K unknown: every K runs from a few starts, the densest start of each K is kept, and the counting
-network reads P(K | X) off those. Then `n_init` starts at the most probable K; the densest wins.
+K unknown: a sweep proposes labelings for K = 1 to 10, and further where the judge believes that K
+lies beyond; the judge reads P(K | X) off the sweep. At the K that is answered all kinds propose,
+and the judge, looking at everything together, names the labeling with the highest expected ARI.
 
-Axes: b tables, n points, p features, c components, t trials, j + 1 candidate numbers of components.
+A checkpoint without a judge answers with the densest of the learned runs, K given.
+
+Axes: b tables, m labelings, j + 1 numbers of clusters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float
-from numpy.random import Generator
+from jaxtyping import Float, Int
 
-from statformer.batch import Tables
+from statformer.estimators.answers import Answer, answered, is_usable
 from statformer.estimators.base import Checkpoint
 from statformer.estimators.devices import Backend
+from statformer.estimators.effort import Effort
 from statformer.estimators.problems import (
     Problem,
     Solution,
-    buckets,
     certain,
     log_softmax,
-    places,
-    solution,
-    sweep_context,
+    shortened,
 )
-from statformer.estimators.starts import (
-    assign,
-    draw_uniforms,
-    pad_tables,
-    pad_uniforms,
-    run,
-    seed,
-)
-from statformer.nn.component_count import ComponentCount
-from statformer.nn.em_network import EMNetwork
-from statformer.nn.sweep import LLOYD_STEPS, sweep
+from statformer.estimators.proposers import Plan, Proposal, propose
+from statformer.nn.judge import Judge, Judgement
+from statformer.proposals.evidence import Labelings, described, evidence, view_of
+from statformer.proposals.kinds import KINDS, LEARNED
+from statformer.proposals.view import TableView
 
-SWEEP_STARTS = 2
-BATCH_ELEMENTS = 2**22
-# The counting network learned on sweeps up to this K; a smaller max_components conditions on less.
-TRAINED_COMPONENTS = 20
-# The sweep only feeds the counting network, which read single precision in training; beyond this
-# many robust standard deviations the squares of a float32 would drown the ridge.
-SINGLE_PRECISION_LIMIT = 30.0
+TOPS = (10, 20, 30)  # how far the sweeps of the training went
+JUDGED_COMPONENTS = TOPS[-1]
+EXTEND = 0.05  # probability beyond the sweep above which the sweep goes on
 
 
 def solve(
     problems: Sequence[Problem],
     checkpoint: Checkpoint,
-    n_init: int,
+    effort: Effort,
     max_components: int,
     on: Backend,
 ) -> list[Solution]:
     """Answer all problems; each draws from its own generator, so batching changes nothing.
 
-    Raises ValueError where K is unknown and the checkpoint has no counting network.
+    Raises ValueError where K is unknown and the checkpoint has no judge.
     """
-    log_proba = [
-        certain(p.n_components, max_components) if p.n_components else np.empty(0) for p in problems
-    ]
-    unknown = [i for i, p in enumerate(problems) if p.n_components is None]
-    if unknown:
-        found = count_components([problems[i] for i in unknown], checkpoint, max_components, on)
-        for i, row in zip(unknown, found, strict=True):
-            log_proba[i] = row
-    counts = [int(row.argmax()) + 1 for row in log_proba]
-    uniforms = [draw_uniforms(p.rng, n_init, k) for p, k in zip(problems, counts, strict=True)]
-    answers: dict[int, Solution] = {}
-    for group in buckets(counts):
-        members = places(counts, group)
-        tables = pad_tables([problems[i].X for i in members], [problems[i].weight for i in members])
-        draws = pad_uniforms([uniforms[i] for i in members])
-        K = np.repeat(np.array([[counts[i]] for i in members]), n_init, axis=1)
-        labels = assign(tables, seed(tables, draws, on), K, LLOYD_STEPS, on)
-        candidates = run(lambda *_: EMNetwork(checkpoint.em), tables, labels, max(group), on)
-        best = candidates.log_likelihood.argmax(axis=1)
-        for row, i in enumerate(members):
-            s = int(best[row])
-            answers[i] = solution(
-                candidates, row * n_init + s, problems[i], counts[i], log_proba[i], labels[row, s]
+    if not checkpoint.judge:
+        return _densest(problems, checkpoint, effort, max_components, on)
+    tables = [_Table(problem, max_components) for problem in problems]
+    unknown = [table for table in tables if table.problem.n_components is None]
+    _count(unknown, checkpoint, effort.sweep, on)
+    given = [t for t in tables if t.problem.n_components is not None]
+    for group, plan in ((given, effort.given), (unknown, effort.given)):
+        if group:
+            counts = np.array([[t.n_components] for t in group])
+            found = propose(
+                [t.short for t in group], counts, plan, dict(checkpoint.em), on, is_single=True
             )
-    return [answers[i] for i in range(len(problems))]
+            for table, more in zip(group, found, strict=True):
+                table.add(more)
+    said = _judged(tables, checkpoint)
+    return [
+        table.answer(said, row, checkpoint, on).solution(table.log_proba)
+        for row, table in enumerate(tables)
+    ]
 
 
-def count_components(
-    problems: Sequence[Problem], checkpoint: Checkpoint, max_components: int, on: Backend
-) -> Float[np.ndarray, "b j"]:
-    """log P(K = j + 1) of each table, from the same sweep that the counting network learned on.
+def judge_labelings(
+    problem: Problem,
+    labels: Int[np.ndarray, "m n"],
+    checkpoint: Checkpoint,
+    sweep: Plan,
+    on: Backend,
+) -> Float[np.ndarray, " m"]:
+    """Expected ARI of labelings of the problem's rows that come from elsewhere.
 
-    The sweep goes to K = 20 at least; then K <= max_components is conditioned on.
-
-    Raises ValueError where the checkpoint has no counting network.
+    The judge looks at them beside the labelings of a sweep over K.
     """
-    if not checkpoint.count:
+    table = _Table(problem, JUDGED_COMPONENTS)
+    _count([table], checkpoint, sweep, on)
+    first = len(table.told.K)
+    table.add_strangers(labels)
+    said = _judged([table], checkpoint)
+    found: Float[np.ndarray, " m"] = said.expected_ari[0, first:]
+    return found
+
+
+class _Table:
+    """A problem on its way: the rows that proposals read, what was proposed and told."""
+
+    def __init__(self, problem: Problem, max_components: int) -> None:
+        self.problem = problem
+        self.max_components = max_components
+        self.short, self.drawn = shortened(problem)
+        self.view: TableView
+        self.view, self.rows = view_of(self.short.X, self.short.weight, problem.rng)
+        self.proposals: list[Proposal] = []
+        self.told: Labelings
+        self.log_proba = (
+            np.empty(0)
+            if problem.n_components is None
+            else certain(problem.n_components, max_components)
+        )
+
+    @property
+    def n_components(self) -> int:
+        """The K that is answered."""
+        return int(self.log_proba.argmax()) + 1
+
+    @property
+    def largest(self) -> int:
+        """The largest K that can be answered."""
+        return min(self.max_components, len(self.short.X), JUDGED_COMPONENTS)
+
+    def add(self, proposals: Sequence[Proposal]) -> None:
+        """Take in proposals and describe them."""
+        self.proposals += proposals
+        labels = np.stack([p.labels for p in self.proposals]).astype(np.int64)
+        kinds = np.array([KINDS.index(p.kind) for p in self.proposals])
+        features = np.stack([p.features for p in self.proposals])
+        K = np.array([p.n_components for p in self.proposals])
+        self._tell(labels, kinds, features, K)
+
+    def add_strangers(self, strangers: Int[np.ndarray, "m n"]) -> None:
+        """Describe labelings from elsewhere beside the proposals."""
+        own = np.stack([p.labels for p in self.proposals]).astype(np.int64)
+        theirs = strangers.astype(np.int64)
+        theirs = theirs if self.drawn is None else theirs[:, self.drawn]
+        kinds = [KINDS.index(p.kind) for p in self.proposals] + [-1] * len(theirs)
+        features = np.stack([p.features for p in self.proposals])
+        blank = np.zeros((len(theirs), features.shape[1]))
+        K = [p.n_components for p in self.proposals] + [len(np.unique(row)) for row in theirs]
+        self._tell(
+            np.concatenate([own, theirs]),
+            np.array(kinds),
+            np.concatenate([features, blank]),
+            np.array(K),
+        )
+
+    def _tell(
+        self, labels: np.ndarray, kinds: np.ndarray, features: np.ndarray, K: np.ndarray
+    ) -> None:
+        X, weight = self.short.X, self.short.weight
+        self.told = described(self.view, self.rows, X, weight, labels, kinds, features, K)
+
+    def answer(self, said: Judgement, row: int, checkpoint: Checkpoint, on: Backend) -> Answer:
+        """The proposal of the answered K with the highest expected ARI."""
+        m = len(self.proposals)
+        mine = np.array([p.n_components == self.n_components for p in self.proposals])
+        usable = np.array([is_usable(p, self.problem) for p in self.proposals])
+        score = np.where(mine & usable, said.logit[row, :m], -np.inf)
+        best = int(score.argmax())
+        return answered(
+            self.proposals[best],
+            self.problem,
+            self.short,
+            checkpoint,
+            float(said.expected_ari[row, best]),
+            float(said.doubt[row, best]),
+            on,
+        )
+
+
+def _count(tables: Sequence[_Table], checkpoint: Checkpoint, plan: Plan, on: Backend) -> None:
+    """Sweep and set log P(K) of each table; further where K may lie beyond the sweep."""
+    tried = dict.fromkeys(range(len(tables)), 0)
+    left = list(tried)
+    for top in TOPS:
+        for reach in sorted({min(top, len(tables[i].short.X)) for i in left}):
+            for done in sorted({tried[i] for i in left}):
+                members = [
+                    i
+                    for i in left
+                    if tried[i] == done and min(top, len(tables[i].short.X)) == reach
+                ]
+                if not members or reach <= done:
+                    continue
+                counts = np.tile(np.arange(done + 1, reach + 1), (len(members), 1))
+                short = [tables[i].short for i in members]
+                found = propose(short, counts, plan, dict(checkpoint.em), on, is_single=True)
+                for i, proposals in zip(members, found, strict=True):
+                    tables[i].add(proposals)
+                    tried[i] = reach
+        if not left:
+            break
+        said = _judged([tables[i] for i in left], checkpoint)
+        still = []
+        for row, i in enumerate(left):
+            table = tables[i]
+            table.log_proba = _of_possible(said.log_p[row], table)
+            if np.exp(said.log_p[row, -1]) > EXTEND and tried[i] < table.largest:
+                still.append(i)
+        left = still
+
+
+def _of_possible(log_p: Float[np.ndarray, " j"], table: _Table) -> Float[np.ndarray, " j"]:
+    """log P(K) for K = 1..max_components, given that K is one of those that can be answered."""
+    found = np.full(table.max_components, -np.inf)
+    found[: table.largest] = log_p[: table.largest]
+    return log_softmax(found[None])[0]
+
+
+def _judged(tables: Sequence[_Table], checkpoint: Checkpoint) -> Judgement:
+    given = [table.problem.n_components is not None for table in tables]
+    return Judge(checkpoint.judge)(
+        evidence([table.told for table in tables], given), JUDGED_COMPONENTS
+    )
+
+
+def _densest(
+    problems: Sequence[Problem],
+    checkpoint: Checkpoint,
+    effort: Effort,
+    max_components: int,
+    on: Backend,
+) -> list[Solution]:
+    """Layers alone: the densest of the starts."""
+    if any(problem.n_components is None for problem in problems):
         raise ValueError(
-            f"weights={checkpoint.name!r} hold no counting network; give n_components, or use "
+            f"weights={checkpoint.name!r} hold no judge; give n_components, or use "
             "weights='pretrained'"
         )
-    widest = max(max_components, TRAINED_COMPONENTS)
-    contexts = [sweep_context(problem, widest, SWEEP_STARTS) for problem in problems]
-    n, p = np.max([X.shape for X, _ in contexts], axis=0)
-    step = max(1, BATCH_ELEMENTS // (SWEEP_STARTS * widest**2 * int(n * p)))
-    is_tame = np.array([np.abs(X).max() <= SINGLE_PRECISION_LIMIT for X, _ in contexts])
-    log_proba = np.empty((len(problems), widest))
-    for members in (np.flatnonzero(is_tame), np.flatnonzero(~is_tame)):
-        for first in range(0, len(members), step):
-            rows = members[first : first + step]
-            tables = pad_tables([contexts[i][0] for i in rows], [contexts[i][1] for i in rows])
-            draw = _Draws([problems[i].rng for i in rows])
-            found = None
-            if is_tame[rows[0]]:
-                found = _swept(checkpoint, tables, widest, draw, np.float32, on)
-            if found is None:
-                found = _swept(checkpoint, tables, widest, draw, np.float64, on)
-            assert found is not None
-            log_proba[rows] = found
-    return log_softmax(log_proba[:, :max_components])
-
-
-class _Draws:
-    """Uniform blocks from each table's own generator, repeated after `rewind`."""
-
-    def __init__(self, generators: Sequence[Generator]) -> None:
-        self.generators = generators
-        self.blocks: list[Float[np.ndarray, "b r c t"]] = []
-        self.place = 0
-
-    def rewind(self) -> None:
-        self.place = 0
-
-    def __call__(self, runs: int, c: int, t: int) -> Float[np.ndarray, "b r c t"]:
-        if self.place == len(self.blocks):
-            self.blocks.append(np.stack([rng.random((runs, c, t)) for rng in self.generators]))
-        self.place += 1
-        return self.blocks[self.place - 1]
-
-
-def _swept(
-    checkpoint: Checkpoint,
-    tables: Tables,
-    max_components: int,
-    draws: _Draws,
-    dtype: type[np.floating[Any]],
-    on: Backend,
-) -> Float[np.ndarray, "b j"] | None:
-    """log P(K) of a few tables; None where single precision was not enough."""
-    draws.rewind()
-    mask = tables.is_feature
-    moved = on.put_record(Tables(tables.X.astype(dtype), tables.weight.astype(dtype), mask))
-    em = on.put_all({key: value.astype(dtype) for key, value in checkpoint.em.items()})
-    count = ComponentCount(on.put_all(checkpoint.count))
-    is_single = dtype is np.float32
-    quiet = np.errstate(all="ignore") if is_single else nullcontext()
-    try:
-        with on.inference(), quiet:
-            swept = sweep(
-                EMNetwork(em),
-                moved,
-                max_components,
-                lambda runs, c, t: on.put(draws(runs, c, t)),
-                SWEEP_STARTS,
-            )
-            tokens = on.put(on.get(swept.tokens).astype(np.float64))
-            found: Float[np.ndarray, "b j"] = on.get(count(tokens, swept.is_possible))
-    except (np.linalg.LinAlgError, RuntimeError):
-        if is_single:
-            return None
-        raise
-    return None if is_single and np.isnan(found).any() else found
+    found = []
+    for problem in problems:
+        table = _Table(problem, max_components)
+        plan = replace(effort.given, kinds=(LEARNED,), n_kept=1)
+        counts = np.array([[table.n_components]])
+        ((proposal,),) = propose([table.short], counts, plan, dict(checkpoint.em), on)
+        answer = answered(proposal, problem, table.short, checkpoint, np.nan, 0.0, on)
+        found.append(answer.solution(table.log_proba))
+    return found

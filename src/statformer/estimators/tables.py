@@ -51,7 +51,7 @@ def cluster_tables(
         found = fitting.solve(
             [prepared[i].problem for i in group],
             chosen[group[0]],
-            effort_of(models[0]).n_init,
+            effort_of(models[0]),
             models[0].max_components,
             on,
         )

@@ -24,6 +24,7 @@ from statformer.batch import Array
 
 N_BLOCKS = 2
 N_HEADS = 4
+N_COMPANY = 4
 STEPS = 2  # differences of K beyond this many share a bias
 _ABSENT = -1e9
 
@@ -52,7 +53,7 @@ class Judgement:
 class Evidence:
     """What the judge reads.
 
-    tokens       "b m f"  features of labelings
+    tokens       "b m f"  features of labelings and of the runs that made them
     table        "b g"    features of the table
     agreement    "b m m"  adjusted Rand index of each pair
     n_clusters   "b m"    K of each labeling, 1 or more
@@ -69,12 +70,13 @@ class Evidence:
 class Judge:
     """(tokens, table, agreement) -> expected ARI, P(K), doubt.
 
-    x_i = tanh(W_in (token_i, table)); two blocks of attention with scores
+    x_i = tanh(W_in (token_i, token_i - mean_j token_j, company_i, table)), where company is how far
+    the others agree, in all and among those of the same K; two blocks of attention with scores
 
         s_ij = q_i . k_j / sqrt(h / a) + alpha agreement_ij + beta_{K_j - K_i}
 
-    and a perceptron each, both added; then one perceptron per answer. P(K) reads the mean and the
-    best token of each K beside the mean of all.
+    and a perceptron each, both added; then one perceptron per answer. P(K) reads the mean of
+    the tokens of each K, their mean in proportion to exp(2 logit), and the mean of all.
     """
 
     def __init__(self, weights: Mapping[str, Array]) -> None:
@@ -87,6 +89,10 @@ class Judge:
         there = evidence.is_there
         token = xp.clip((evidence.tokens - w["token_mean"]) / w["token_scale"], -5.0, 5.0)
         table = xp.clip((evidence.table - w["table_mean"]) / w["table_scale"], -5.0, 5.0)
+        keep = xp.astype(there, token.dtype)[..., None]
+        many = xp.clip(xp.sum(keep, axis=1, keepdims=True), 1.0, None)
+        apart = token - xp.sum(token * keep, axis=1, keepdims=True) / many
+        token = xp.concat([token, 2.0 * apart, company(evidence)], axis=-1)
         x = xp.matmul(token, w["W_token"]) + xp.matmul(table, w["W_table"])[:, None, :] + w["b_in"]
         x = xp.tanh(x)
         bias = self._bias(evidence)
@@ -99,8 +105,7 @@ class Judge:
         logit = xp.matmul(hidden, w["w_ari"])[..., 0] + w["c_ari"]
         hidden = xp.tanh(xp.matmul(x, w["W_doubt"]) + w["b_doubt"])
         doubt = xp.matmul(hidden, w["w_doubt"])[..., 0] + w["c_doubt"]
-        keep = xp.astype(there, x.dtype)[..., None]
-        log_p = self._count(x, keep, evidence.n_clusters, max_components)
+        log_p = self._count(x, logit, keep, evidence.n_clusters, max_components)
         return Judgement(logit, log_p, 1.0 / (1.0 + xp.exp(-doubt)))
 
     def _bias(self, evidence: Evidence) -> list[Array]:
@@ -136,7 +141,9 @@ class Judge:
         seen = xp.permute_dims(xp.matmul(score, value), (0, 2, 1, 3))
         return xp.matmul(xp.reshape(seen, (b, m, h)), w["W_out"][block])
 
-    def _count(self, x: Array, keep: Array, n_clusters: Array, max_components: int) -> Array:
+    def _count(
+        self, x: Array, score: Array, keep: Array, n_clusters: Array, max_components: int
+    ) -> Array:
         w = self.weights
         xp = array_namespace(x)
         K = xp.arange(1, max_components + 1, device=device(x))
@@ -144,9 +151,9 @@ class Judge:
         of = of * keep[:, None, :, 0]
         n = xp.sum(of, axis=-1, keepdims=True)
         mean = xp.matmul(of, x) / xp.clip(n, 1.0, None)  # b j h
-        low = (1.0 - of)[..., None] * _ABSENT
-        best = xp.max(x[:, None, :, :] + low, axis=2)
-        best = xp.where(n > 0, best, xp.zeros_like(best))
+        trusted = of * xp.exp(xp.clip(2.0 * score, -12.0, 12.0))[:, None, :]
+        weight = xp.sum(trusted, axis=-1, keepdims=True)
+        best = xp.matmul(trusted, x) / xp.clip(weight, 1e-9, None)
         total = xp.clip(xp.sum(keep, axis=1, keepdims=True), 1.0, None)
         whole = xp.sum(x * keep, axis=1, keepdims=True) / total + xp.zeros_like(mean)
         read = xp.concat([mean, best, whole], axis=-1)
@@ -165,6 +172,24 @@ class Judge:
         return logit - top - xp.log(xp.sum(xp.exp(logit - top), axis=-1, keepdims=True))
 
 
+def company(evidence: Evidence) -> Array:
+    """Agreement "b m 4" with the others: mean, mean and best at the same K, log of how many."""
+    xp = array_namespace(evidence.tokens)
+    A, K, there = evidence.agreement, evidence.n_clusters, evidence.is_there
+    m = K.shape[1]
+    other = (xp.eye(m, device=device(A)) < 0.5)[None] & there[:, :, None] & there[:, None, :]
+    same = other & (K[:, None, :] == K[:, :, None])
+
+    def mean(which: Array) -> Array:
+        count = xp.sum(xp.astype(which, A.dtype), axis=-1)
+        total = xp.sum(xp.where(which, A, xp.zeros_like(A)), axis=-1)
+        return xp.where(count > 0, total / xp.clip(count, 1.0, None), xp.full_like(count, 0.5))
+
+    best = xp.max(xp.where(same, A, xp.full_like(A, -1.0)), axis=-1)
+    many = xp.log(xp.sum(xp.astype(there, A.dtype), axis=-1)) - 3.0
+    return xp.stack([mean(other), mean(same), best, many[:, None] + xp.zeros_like(best)], axis=-1)
+
+
 def judge_shapes(n_token: int, n_table: int, n_hidden: int) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the weights of a `Judge`."""
     h, n = n_hidden, N_BLOCKS
@@ -173,7 +198,7 @@ def judge_shapes(n_token: int, n_table: int, n_hidden: int) -> dict[str, tuple[i
         "token_scale": (n_token,),
         "table_mean": (n_table,),
         "table_scale": (n_table,),
-        "W_token": (n_token, h),
+        "W_token": (2 * n_token + N_COMPANY, h),
         "W_table": (n_table, h),
         "b_in": (h,),
         "alpha": (n, N_HEADS),

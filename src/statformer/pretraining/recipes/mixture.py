@@ -37,8 +37,12 @@ from statformer.objectives.clustering import adjusted_rand, trace_loss
 from statformer.pretraining.recipe import Recipe
 from statformer.tasks.gaussian_mixture import GaussianMixturePrior
 from statformer.tasks.stream import TaskStream
+from statformer.tasks.wide import WidePrior
 
 _EVALUATION_SEED = 1_000_003
+_WIDE = WidePrior(
+    n_points=(20, 1000), n_features=(1, 64), n_components=(1, 20), cell_budget=100_000
+)
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,13 @@ def standardised_tables(batch: TaskBatch) -> Tables:
 class MixtureRecipe(Recipe):
     """Train `EMModule` on `GaussianMixturePrior`, with or without some of its ingredients.
 
+    `wide` trains on `WidePrior` in its place, without missing and categorical cells.
+
     `begin` names a finished run (a folder) whose weights are the start, in the place of near-EM.
     """
 
     without: Sequence[str] | str = ()
+    wide: bool = False
     begin: str | None = None
     n_layers: int = 12
     n_hidden: int = 32
@@ -81,8 +88,10 @@ class MixtureRecipe(Recipe):
     log_every: int = 50
     prior: GaussianMixturePrior = field(default_factory=GaussianMixturePrior)
 
-    def _prior(self) -> GaussianMixturePrior:
+    def _prior(self) -> GaussianMixturePrior | WidePrior:
         names = (self.without,) if isinstance(self.without, str) else tuple(self.without)
+        if self.wide:
+            return _WIDE.without("missing", "categorical", *names)
         return self.prior.without(*names)
 
     def build(self, seed: int) -> EMModule:
@@ -96,7 +105,7 @@ class MixtureRecipe(Recipe):
             return self._draw(self._prior(), stream)
 
     @staticmethod
-    def _draw(prior: GaussianMixturePrior, stream: TaskStream) -> PreparedBatch:
+    def _draw(prior: GaussianMixturePrior | WidePrior, stream: TaskStream) -> PreparedBatch:
         batch = prior.sample(stream)
         c = batch.latent["weights"].shape[1]  # the step's largest K: the same on every rank
         tables = standardised_tables(batch)
@@ -132,9 +141,9 @@ class MixtureRecipe(Recipe):
         return torch.optim.Adam(params, lr=self.peak_learning_rate, betas=(0.9, 0.98))
 
     def settings(self) -> dict[str, Any]:
-        """The fields; without `begin` where it is None, so that older runs still resume."""
+        """The fields; without `begin` and `wide` where unused, so that older runs still resume."""
         found = super().settings()
-        return {k: v for k, v in found.items() if k != "begin" or v is not None}
+        return {k: v for k, v in found.items() if k not in ("begin", "wide") or v}
 
     def export(self, module: torch.nn.Module) -> dict[str, Tensor]:
         """The network's weights under "em.<name>"."""

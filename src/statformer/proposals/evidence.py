@@ -1,0 +1,100 @@
+"""What the judge reads about the labelings of one table.
+
+A token is (features of the labeling, features of the run that made it, who made it). The same code
+makes training data and answers users.
+
+Axes: m labelings, n rows, f features of a token, g features of a table, e features of a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from statformer.nn.judge import Evidence
+from statformer.proposals.kinds import KINDS, RUN_FEATURES
+from statformer.proposals.labelings import (
+    N_LABELING_FEATURES,
+    agreement,
+    describe_clusters,
+    side_by_side,
+)
+from statformer.proposals.table_features import TABLE_FEATURES, table_features
+from statformer.proposals.view import MAX_ROWS, TableView
+
+N_TOKEN_FEATURES = N_LABELING_FEATURES + len(RUN_FEATURES) + len(KINDS) + 1
+N_JUDGE_TABLE = len(TABLE_FEATURES) + 1
+
+
+@dataclass(frozen=True)
+class Labelings:
+    """Labelings of one table, described.
+
+    tokens     "m f"  features that do not depend on the company
+    agreement  "m m"  adjusted Rand index of each pair
+    K          "m"    clusters that were asked for
+    table      "g"    features of the table
+    """
+
+    tokens: Float[np.ndarray, "m f"]
+    agreement: Float[np.ndarray, "m m"]
+    K: Int[np.ndarray, " m"]
+    table: Float[np.ndarray, " g"]
+
+    def __getitem__(self, chosen: Int[np.ndarray, " k"]) -> Labelings:
+        """Some of the labelings."""
+        return Labelings(
+            self.tokens[chosen], self.agreement[np.ix_(chosen, chosen)], self.K[chosen], self.table
+        )
+
+
+def view_of(
+    X: Float[np.ndarray, "n d"], weight: Float[np.ndarray, " n"], rng: np.random.Generator
+) -> tuple[TableView, Int[np.ndarray, " k"]]:
+    """A view of at most `MAX_ROWS` rows, and which rows they are."""
+    n = len(X)
+    if n <= MAX_ROWS:
+        return TableView(X, weight), np.arange(n)
+    drawn = np.sort(rng.choice(n, MAX_ROWS, replace=False))
+    return TableView(X[drawn], weight[drawn]), drawn
+
+
+def described(
+    view: TableView,
+    rows: Int[np.ndarray, " k"],
+    X: Float[np.ndarray, "n d"],
+    weight: Float[np.ndarray, " n"],
+    labels: Int[np.ndarray, "m n"],
+    kinds: Int[np.ndarray, " m"],
+    features: Float[np.ndarray, "m e"],
+    K: Int[np.ndarray, " m"],
+) -> Labelings:
+    """Describe labelings of a table on the rows of its view."""
+    seen = labels[:, rows]
+    clusters = side_by_side(view, seen)
+    own = describe_clusters(view, clusters, seen)
+    who = (kinds[:, None] == np.arange(len(KINDS))[None, :]).astype(np.float64)
+    stranger = (kinds < 0).astype(np.float64)[:, None]
+    tokens = np.concatenate([own, np.clip(features, -20.0, 20.0), who, stranger], axis=1)
+    return Labelings(tokens, agreement(view, clusters), K, table_features(X, weight))
+
+
+def evidence(found: Sequence[Labelings], is_given: Sequence[bool]) -> Evidence:
+    """Several tables side by side, padded; is_given says that K is known to be right."""
+    m = max(len(one.K) for one in found)
+    b = len(found)
+    tokens = np.zeros((b, m, N_TOKEN_FEATURES))
+    alike = np.zeros((b, m, m))
+    K = np.ones((b, m), dtype=np.int64)
+    there = np.zeros((b, m), dtype=bool)
+    table = np.zeros((b, N_JUDGE_TABLE))
+    for i, (one, given) in enumerate(zip(found, is_given, strict=True)):
+        k = len(one.K)
+        tokens[i, :k] = one.tokens
+        alike[i, :k, :k] = one.agreement
+        K[i, :k], there[i, :k] = one.K, True
+        table[i] = [*one.table, float(given)]
+    return Evidence(tokens, table, alike, K, there)
