@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
 from statformer import AttentionMixture, cluster_tables
-from statformer.constructions.em_network import COVARIANCE_TYPES
 from statformer.estimators.effort import EFFORTS, effort_of
+from statformer.proposals.kinds import KINDS
 
 
 def test_efforts_rise() -> None:
     assert list(EFFORTS) == ["fast", "balanced", "best"]
     for less, more in zip(list(EFFORTS.values())[:-1], list(EFFORTS.values())[1:], strict=True):
         assert less.n_init <= more.n_init
-        assert less.n_sweep_starts <= more.n_sweep_starts
-        assert less.use_merges <= more.use_merges
-        assert set(less.ridges) <= set(more.ridges)
-        assert set(less.covariance_types) <= set(more.covariance_types)
-    for effort in EFFORTS.values():
-        assert set(effort.covariance_types) <= set(COVARIANCE_TYPES)
-        assert bool(effort.ridges) == bool(effort.covariance_types)
+        for plan, richer in ((less.sweep, more.sweep), (less.given, more.given)):
+            assert plan.n_starts <= richer.n_starts
+            assert plan.n_kept <= richer.n_kept
+            assert set(plan.kinds) <= set(richer.kinds) <= set(KINDS)
 
 
 def test_n_init_takes_the_place_of_the_efforts_own() -> None:
     assert effort_of(AttentionMixture()) == EFFORTS["balanced"]
     assert effort_of(AttentionMixture(effort="best")) == EFFORTS["best"]
     changed = effort_of(AttentionMixture(effort="fast", n_init=3))
-    assert changed == dataclasses.replace(EFFORTS["fast"], n_init=3)
+    assert changed.n_init == changed.given.n_starts == 3
+    assert changed.sweep == EFFORTS["fast"].sweep
 
 
 @pytest.mark.parametrize("effort", ["slow", "", None, 3, ["best"]])

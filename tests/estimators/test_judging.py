@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from statformer import judge
 from statformer.estimators import judging
 from statformer.estimators.base import Checkpoint
 from statformer.estimators.judging import as_codes
+from statformer.estimators.problems import Problem
 
 LABELS = ["a", "b", "a", None, "c", "b"]
 CODES = [0, 1, 0, -1, 2, 1]
@@ -89,14 +88,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     calls: list[tuple] = []
 
     def judge_labelings(
-        X: np.ndarray, weight: np.ndarray, labels: np.ndarray, weights: Any, rng: Any
+        problem: Problem, labels: np.ndarray, checkpoint: Checkpoint, *_: Any
     ) -> np.ndarray:
-        calls.append((X, weight, labels, weights))
+        calls.append((problem, labels, checkpoint))
         return (labels == 0).mean(axis=1)
 
-    module = ModuleType("statformer.proposals.judging")
-    module.__dict__["judge_labelings"] = judge_labelings
-    monkeypatch.setitem(sys.modules, "statformer.proposals.judging", module)
+    monkeypatch.setattr(judging, "judge_labelings", judge_labelings)
     held = Checkpoint("test", em={"b": np.ones(1)}, judge={"w": np.ones(1)})
     monkeypatch.setattr(judging, "resolve_weights", lambda _: held)
     return calls
@@ -107,12 +104,13 @@ def test_one_labeling_gives_a_number(overlapping: np.ndarray, asked: list) -> No
     answer = judge(overlapping, labels)
     assert isinstance(answer, float)
     assert answer == pytest.approx(1 / 3)
-    ((X, weight, codes, weights),) = asked
-    assert X.shape == (90, 3)
+    ((problem, codes, checkpoint),) = asked
+    assert problem.X.shape == (90, 3)
+    assert problem.n_components is None
     assert codes.shape == (1, 90)
-    assert set(weights) == {"w"}
-    np.testing.assert_array_equal(weight, 1.0)
-    np.testing.assert_allclose(np.median(X, axis=0), 0.0, atol=0.1)  # standardised
+    assert checkpoint.name == "test"
+    np.testing.assert_array_equal(problem.weight, 1.0)
+    np.testing.assert_allclose(np.median(problem.X, axis=0), 0.0, atol=0.1)  # standardised
     several = judge(overlapping, [labels, np.zeros(90)])
     np.testing.assert_allclose(several, [1 / 3, 1.0])
 
@@ -124,23 +122,23 @@ def test_rows_keep_their_labels(overlapping: np.ndarray, asked: list) -> None:
     order = np.random.default_rng(0).permutation(120)
     judge(X, labels)
     judge(X[order], labels[order])
-    (first, weight, codes, _), (second, _, again, _) = asked
-    np.testing.assert_array_equal(first, second)
-    np.testing.assert_array_equal(weight, 1.0)
+    (first, codes, _), (second, again, _) = asked
+    np.testing.assert_array_equal(first.X, second.X)
+    np.testing.assert_array_equal(first.weight, 1.0)
     for seen, found in ((first, codes), (second, again)):
-        cut = found[0][np.argsort(seen[:, 0])]
+        cut = found[0][np.argsort(seen.X[:, 0])]
         assert (np.diff(cut) != 0).sum() == 1, "the labels are a cut along column 0"
 
 
-@pytest.mark.filterwarnings("ignore::statformer.estimators.MissingValuesWarning")
 def test_frames_with_gaps_and_text(overlapping: np.ndarray, asked: list) -> None:
     frame = pd.DataFrame(overlapping, columns=list("abc")).assign(kind=np.resize(list("xyz"), 90))
     frame.loc[::7, "b"] = np.nan
     frame.loc[3, "kind"] = None
     judge(frame, np.resize([0, 1, None], 90))
-    ((X, _, codes, _),) = asked
-    assert np.isfinite(X).all()
-    assert X.shape[0] == 90
+    ((problem, codes, _),) = asked
+    assert np.isfinite(problem.X).all()
+    assert problem.cells is not None
+    assert len(problem.X) == len(problem.cells.numbers) == 90
     assert (codes == -1).sum() == 30
 
 
@@ -149,10 +147,10 @@ def test_long_tables_are_drawn_from(asked: list) -> None:
     X = rng.normal(size=(6000, 2))
     judge(X, (X[:, 0] > 0).astype(int))
     judge(X, (X[:, 0] > 0).astype(int))
-    (first, _, codes, _), (second, *_) = asked
-    assert len(first) == 4096
-    np.testing.assert_array_equal(first, second)
-    cut = codes[0][np.argsort(first[:, 0])]
+    (first, codes, _), (second, *_) = asked
+    assert len(first.X) == 4096
+    np.testing.assert_array_equal(first.X, second.X)
+    cut = codes[0][np.argsort(first.X[:, 0])]
     assert (np.diff(cut) != 0).sum() == 1
 
 

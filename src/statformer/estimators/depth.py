@@ -47,26 +47,9 @@ def fathom(model: AttentionMixture, problem: Problem, checkpoint: Checkpoint) ->
     if model.fallback not in FALLBACKS:
         known = ", ".join(repr(name) for name in FALLBACKS)
         raise ValueError(f"fallback={model.fallback!r} is unknown; give one of {known}")
-    model.out_of_depth_ = np.nan
-    if checkpoint.is_constructed or not checkpoint.depth:
+    model.out_of_depth_, what = sounding(problem, checkpoint)
+    if not what:
         return checkpoint
-    reference = checkpoint.depth
-    features = table_features(problem.X, problem.weight)
-    reached = distance(features, reference)
-    model.out_of_depth_ = percentile(reached, reference)
-    limit = MARGIN * quantile(LEVEL, reference)
-    if reached <= limit:
-        return checkpoint
-    what = (
-        f"the table is out of the depth of weights={checkpoint.name!r}: its distance to the "
-        f"training tables is {reached:.3g}, where {LEVEL} % of them stay below "
-        f"{limit / MARGIN:.3g} and {limit:.3g} is allowed; most unusual are "
-        + "; ".join(
-            f"{TABLE_FEATURES[j]} {features[j]:.3g} (in training {reference['depth.mean'][j]:.3g} "
-            f"+- {reference['depth.scale'][j]:.2g})"
-            for j in most_unusual(features, reference)
-        )
-    )
     if model.fallback == "raise":
         raise OutOfDepthError(
             f"{what}. Transform or drop the columns behind these, or give fallback='constructed'"
@@ -80,3 +63,29 @@ def fathom(model: AttentionMixture, problem: Problem, checkpoint: Checkpoint) ->
         stacklevel=3,
     )
     return checkpoint
+
+
+def sounding(problem: Problem, checkpoint: Checkpoint) -> tuple[float, str]:
+    """The percentile of the table, and what is unusual about one that is out of depth, else "".
+
+    NaN where the weights are constructed or do not describe their training tables.
+    """
+    reference = checkpoint.depth
+    if checkpoint.is_constructed or not reference:
+        return np.nan, ""
+    features = table_features(problem.X, problem.weight)
+    reached = distance(features, reference)
+    place = percentile(reached, reference)
+    usual = quantile(LEVEL, reference)
+    if reached <= MARGIN * usual:
+        return place, ""
+    unusual = "; ".join(
+        f"{TABLE_FEATURES[j]} {features[j]:.3g} (in training {reference['depth.mean'][j]:.3g} "
+        f"+- {reference['depth.scale'][j]:.2g})"
+        for j in most_unusual(features, reference)
+    )
+    return place, (
+        f"the table is out of the depth of weights={checkpoint.name!r}: its distance to the "
+        f"training tables is {reached:.3g}, where {LEVEL} % of them stay below {usual:.3g} and "
+        f"{MARGIN * usual:.3g} is allowed; most unusual are {unusual}"
+    )
