@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -166,6 +168,32 @@ def test_rows_of_a_mixture_become_a_table_again() -> None:
     encoder = AttentionMixture(2, weights="constructed").fit(table)._encoder
     back = decoded(encoder, encoder.encode(table)[0])
     pd.testing.assert_frame_equal(back, table, check_dtype=False)
+
+
+def test_doubt_is_no_difference() -> None:
+    first, second = fit([80, 60, 40]), fit([20, 40, 60], seed=1)
+    plain = copy.copy(second).align_to(first).match_overlap_
+    for model in (first, second):
+        model._mixture = dataclasses.replace(model._mixture, doubt=0.9)
+    np.testing.assert_array_equal(second.align_to(first).match_overlap_, plain)
+
+
+def test_clusters_of_several_components_are_numbered_as_wholes() -> None:
+    """Four components, of which two make one cluster."""
+    first = fit([80, 60, 40])
+    second = fit([20, 40, 30, 35], seed=1)  # by size: centres 1, 3, 2, 0
+    assert nearest(second.means_) == [1, 3, 2, 0]
+    owner = np.array([0, 1, 2, 1])  # the clouds at 3 and 0 are one
+    second._mixture = dataclasses.replace(second._mixture, owner=owner)
+    second.labels_ = owner[second.labels_]
+    second.n_components_ = 3
+    second._origin = dataclasses.replace(second._origin, order=np.arange(3), n_layers=0)
+    table = week([20, 40, 30, 35], seed=1)
+    second.align_to(first)
+    assert nearest(second.means_[1:]) == [1, 2]
+    np.testing.assert_array_equal(second.labels_, second.predict(table))
+    np.testing.assert_allclose(second.trace_[-1], second.predict_proba(table), atol=1e-12)
+    np.testing.assert_array_equal(np.bincount(second.labels_), [55, 40, 30])
 
 
 def test_a_model_may_be_refitted_like_itself() -> None:

@@ -17,7 +17,7 @@ Axes: n rows, c clusters of the new model, k clusters of the previous one.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,11 +111,15 @@ def align(
 
 
 def memberships(model: AttentionMixture, table: Any) -> Float[np.ndarray, "n c"]:
-    """Responsibilities for a table that was checked before; silent about missing cells."""
+    """Responsibilities for a table that was checked before; silent about missing cells.
+
+    Before any doubt is spread over them: a model that doubts more groups the same rows together.
+    """
     on = backend(model.device)
+    mixture = replace(model._mixture, doubt=0.0)
     found = np.empty((table.shape[0], model.n_components_))
     for rows, matrix in model._encoded(table, warn=False):
-        found[rows] = model._mixture.responsibilities(matrix, on)
+        found[rows] = mixture.responsibilities(matrix, on)
     return found
 
 
