@@ -1,0 +1,38 @@
+"""Judges for tests: weights drawn at random, and checkpoints that hold them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from checkpoints import write_checkpoint
+from statformer.nn.judge import judge_shapes
+from statformer.proposals.evidence import N_JUDGE_TABLE, N_TOKEN_FEATURES
+
+
+def judge_weights(
+    seed: int = 0,
+    n_token: int = N_TOKEN_FEATURES,
+    n_table: int = N_JUDGE_TABLE,
+    n_hidden: int = 8,
+) -> dict[str, np.ndarray]:
+    """Every weight drawn at random, so that every input has a say."""
+    rng = np.random.default_rng(seed)
+    weights = {}
+    for name, shape in judge_shapes(n_token, n_table, n_hidden).items():
+        width = shape[-2] if name.startswith("W") else 1
+        weights[name] = rng.normal(size=shape) / np.sqrt(width)
+    for name in ("token_scale", "table_scale"):
+        weights[name] = 0.5 + np.abs(weights[name])
+    return weights
+
+
+def write_judged(path: Path, seed: int = 0, n_layers: int = 3) -> Path:
+    """Layers near EM, and a judge without meaning."""
+    write_checkpoint(path, n_layers=n_layers, n_hidden=4)
+    layers = {k: v for k, v in load_file(path).items() if k.startswith("em.")}
+    judge = {f"judge.{k}": np.float32(v) for k, v in judge_weights(seed).items()}
+    save_file({**layers, **judge}, path)
+    return path
