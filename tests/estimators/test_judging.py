@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from statformer import judge
 from statformer.estimators import judging
 from statformer.estimators.base import Checkpoint
 from statformer.estimators.judging import as_codes
 from statformer.estimators.problems import Problem
+from statformer.nn.judge import judge_shapes
+from statformer.proposals.evidence import N_JUDGE_TABLE, N_TOKEN_FEATURES
+from statformer.weights import WeightsError
 
 LABELS = ["a", "b", "a", None, "c", "b"]
 CODES = [0, 1, 0, -1, 2, 1]
@@ -158,3 +162,50 @@ def test_wrong_lengths_are_named(overlapping: np.ndarray, asked: list) -> None:
     with pytest.raises(ValueError, match="labels holds 89 labels, the table has 90 rows"):
         judge(overlapping, np.zeros(89))
     assert not asked
+
+
+@pytest.fixture(scope="module")
+def with_judge(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint and a judge of random numbers, whose answers differ but mean nothing."""
+    rng = np.random.default_rng(0)
+    shapes = judge_shapes(N_TOKEN_FEATURES, N_JUDGE_TABLE, 16)
+    weights = {f"judge.{k}": np.float32(0.2 * rng.normal(size=s)) for k, s in shapes.items()}
+    for key in ("judge.token_scale", "judge.table_scale"):
+        weights[key] = np.ones_like(weights[key])
+    path = tmp_path_factory.mktemp("weights") / "judge.safetensors"
+    save_file(load_file(checkpoint) | weights, path)
+    return path
+
+
+def test_the_network_answers(with_judge: Path, blobs: tuple) -> None:
+    X, y = blobs
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(kind=np.resize(list("uvw"), 120))
+    frame.loc[::7, "b"] = np.nan
+    others = [y, np.arange(120), [None] * 60 + [1] * 60]
+    for table in (X, frame):
+        alone = judge(table, y, weights=with_judge)
+        assert 0.0 < alone < 1.0
+        assert judge(table, y, weights=with_judge) == alone
+        assert judge(table, 9 - y, weights=with_judge) == pytest.approx(alone, abs=1e-12)
+        together = judge(table, others, weights=with_judge)
+        assert together.shape == (3,)
+        assert len(np.unique(together)) == 3
+    order = np.random.default_rng(0).permutation(120)
+    moved = judge(frame.iloc[order], y[order], weights=with_judge)
+    assert moved == pytest.approx(alone, abs=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (5, 2), (30, 40)])
+def test_small_and_constant_tables(with_judge: Path, shape: tuple) -> None:
+    n = shape[0]
+    for X in (np.ones(shape), np.random.default_rng(0).normal(size=shape)):
+        for labels in (np.zeros(n), np.arange(n)):
+            assert 0.0 < judge(X, labels, weights=with_judge) < 1.0
+
+
+def test_a_judge_of_another_shape_is_refused(with_judge: Path, tmp_path: Path) -> None:
+    arrays = load_file(with_judge)
+    arrays["judge.W_token"] = arrays["judge.W_token"][1:].copy()
+    save_file(arrays, tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match=r"judge\.W_token"):
+        judge(np.ones((5, 1)), np.zeros(5), weights=tmp_path / "w.safetensors")

@@ -14,6 +14,8 @@ from sklearn.utils import check_random_state
 
 from statformer.nn.component_count import count_shapes
 from statformer.nn.em_network import layer_shapes
+from statformer.nn.judge import judge_shapes
+from statformer.proposals.evidence import N_JUDGE_TABLE, N_TOKEN_FEATURES
 from statformer.proposals.table_features import TABLE_FEATURES
 from statformer.weights import WeightsError, load_weights
 
@@ -69,13 +71,15 @@ def resolve_weights(weights: Any) -> Checkpoint:
         for prefix in ("em", "count", "judge")
     }
     depth = {k: v for k, v in arrays.items() if k.startswith("depth.")}
-    _check_shapes(str(weights), parts["em"], parts["count"])
+    _check_shapes(str(weights), **parts)
     _check_depth(str(weights), depth)
     return Checkpoint(str(weights), **parts, depth=depth, sha256=card["sha256"])
 
 
-def _check_shapes(name: str, em: Mapping[str, Any], count: Mapping[str, Any]) -> None:
-    """The names and shapes must be those of the two networks; layers and widths are free."""
+def _check_shapes(
+    name: str, em: Mapping[str, Any], count: Mapping[str, Any], judge: Mapping[str, Any]
+) -> None:
+    """The names and shapes must be those of the networks; layers and widths are free."""
     n_hidden = em["W_hidden"].shape[-1] if "W_hidden" in em else 1
     expected: dict[str, tuple[int, ...]] = layer_shapes(len(em["b_cov"]), n_hidden)
     found = {key: value.shape for key, value in em.items()}
@@ -83,6 +87,11 @@ def _check_shapes(name: str, em: Mapping[str, Any], count: Mapping[str, Any]) ->
         m = count["W_1"].shape[-1] if "W_1" in count else 1
         expected |= {f"count.{key}": shape for key, shape in count_shapes(m).items()}
         found |= {f"count.{key}": value.shape for key, value in count.items()}
+    if judge:
+        h = judge["W_table"].shape[-1] if "W_table" in judge else 1
+        shapes = judge_shapes(N_TOKEN_FEATURES, N_JUDGE_TABLE, h)
+        expected |= {f"judge.{key}": shape for key, shape in shapes.items()}
+        found |= {f"judge.{key}": value.shape for key, value in judge.items()}
     for key in sorted(expected.keys() | found.keys()):
         if expected.get(key) != found.get(key):
             raise WeightsError(
