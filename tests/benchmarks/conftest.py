@@ -1,28 +1,45 @@
-"""A small learned network for the benches, and sizes that run in seconds."""
+"""A small learned network with a judge for the benches, and sizes that run in seconds."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from checkpoints import write_checkpoint
 from statformer.benchmarks.settings import Sizes
+from statformer.nn.judge import judge_shapes
+from statformer.proposals.evidence import N_JUDGE_TABLE, N_TOKEN_FEATURES
 
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(write_checkpoint(tmp_path_factory.mktemp("weights") / "small.safetensors"))
+    path = write_checkpoint(tmp_path_factory.mktemp("weights") / "small.safetensors")
+    arrays = load_file(path)
+    rng = np.random.default_rng(0)
+    for name, shape in judge_shapes(N_TOKEN_FEATURES, N_JUDGE_TABLE, 8).items():
+        drawn = np.ones(shape) if name.endswith("_scale") else 0.1 * rng.normal(size=shape)
+        arrays[f"judge.{name}"] = drawn.astype(np.float32)
+    save_file(arrays, path)
+    return str(path)
 
 
 @pytest.fixture
 def sizes() -> Sizes:
     return Sizes(
         "tiny",
-        tables=1,
-        per_job=1,
+        tables=2,
+        per_job=2,
+        unknown_tables=1,
+        judged_tables=1,
+        calibrated_tables=2,
+        effort_tables=1,
         rows=(40,),
         columns=(2, 3),
+        lossy_shapes=((40, 4),),
+        lossy_tables=2,
         paper_tables=5,
         seeds=1,
         timed_tables=1,

@@ -10,19 +10,37 @@ from typing import Any
 import numpy as np
 import pytest
 
-from statformer.benchmarks import cost, development, given_k, paper_family, peak_memory, unknown_k
+from statformer.benchmarks import (
+    calibration,
+    cost,
+    development,
+    effort,
+    given_k,
+    indices,
+    judging,
+    paper_family,
+    peak_memory,
+    pictures,
+    unknown_k,
+)
+from statformer.benchmarks.batteries import IN_PRIOR, LEFT, SHAPED, SINGLE
+from statformer.benchmarks.incomplete import MARGINALISING, STEPMIX
 from statformer.benchmarks.mixture import bench_mixture
 from statformer.benchmarks.scores import ari
 from statformer.benchmarks.settings import LEFT_OUT, Progress, Sizes
 from statformer.benchmarks.summary import sheets
-from statformer.benchmarks.targets import INVALID, MISSING, REACHED, SHORT, targets
+from statformer.benchmarks.targets import targets
+from statformer.benchmarks.verdicts import INVALID, MISSING, REACHED, SHORT
+
+N_BATTERIES = 2 + len(LEFT_OUT) + 2 + 1 + 6 + 1
 
 
-def test_parts_a_to_d_fill_one_file(
+@pytest.mark.filterwarnings("ignore")
+def test_parts_c_d_and_f_fill_one_file(
     weights: str, sizes: Sizes, tables: Path, tmp_path: Path
 ) -> None:
     without = tmp_path / "training"
-    checkpoint = without / "mixture_without_skew" / "final.safetensors"
+    checkpoint = without / "judge_without_skew" / "final.safetensors"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.write_bytes(Path(weights).read_bytes())
     path = tmp_path / "numbers.json"
@@ -35,7 +53,7 @@ def test_parts_a_to_d_fill_one_file(
         "command": "statformer bench mixture",
         "callback": seen.append,
     }
-    data = bench_mixture(sizes, "abcd", **options)
+    data = bench_mixture(sizes, "cdf", **options)
     stored = json.loads(path.read_text())
     assert stored["cells"] == data["cells"]
     assert {
@@ -57,48 +75,47 @@ def test_parts_a_to_d_fill_one_file(
     assert stored["is_first_look"] is True
     assert "autogmm" in stored["not_run"]
     cells = stored["cells"]
-    assert [sum(c["part"] == p for c in cells.values()) for p in "abcd"] == [6 + 10 + 2, 4, 8, 1]
-    for key, cell in cells.items():
-        check_cell(key, cell)
+    assert [sum(c["part"] == p for c in cells.values()) for p in "cdf"] == [8, 1, N_BATTERIES]
+    for cell in cells.values():
+        check_cell(cell)
+    assert set(MARGINALISING) < set(cells["f: missing: MCAR 40%"]["ari"])
+    assert STEPMIX in cells["f: mixed columns"]["ari"]
+    assert STEPMIX not in cells["f: wide prior"]["ari"]
     lacking = [k for k, c in cells.items() if "missing" in c]
-    assert len(lacking) == 2 * (len(LEFT_OUT) - 1)
-    left_out = [t for t in stored["targets"] if t["goal"].startswith("left-out")]
-    assert left_out
+    assert len(lacking) == len(LEFT_OUT) - 1
+    left_out = [t for t in stored["targets"] if t["goal"].startswith("left out, pooled")]
+    assert len(left_out) == len(given_k.SINGLE_RIVALS) + 1
     assert {t["status"] for t in left_out} <= {MISSING, SHORT}
-    assert {p.part for p in seen} == set("abcd")
+    assert {p.part for p in seen} == set("cdf")
     titles = [sheet.title for sheet in sheets(stored)]
     assert titles[-1] == "To reach"
-    assert len(titles) == 7
+    assert len(titles) == 2 + 1 + 3 + 1
 
     # a finished file is not measured again; a checkpoint that arrives is
     seen.clear()
-    other = without / "mixture_without_outliers" / "final.safetensors"
+    other = without / "judge_without_outliers" / "final.safetensors"
     other.parent.mkdir()
     other.write_bytes(Path(weights).read_bytes())
-    again = bench_mixture(sizes, "abcd", **options)
-    assert {p.cell for p in seen} == {"only outliers", "with outliers"}
-    assert again["cells"]["a: copula"] == cells["a: copula"]
+    again = bench_mixture(sizes, "cdf", **options)
+    assert {p.cell for p in seen} == {"left out: outliers"}
+    assert again["cells"]["f: shapes"] == cells["f: shapes"]
     with pytest.raises(FileExistsError, match="another measurement"):
         bench_mixture(dataclasses.replace(sizes, tables=4), "d", **options)
 
 
-def check_cell(key: str, cell: dict[str, Any]) -> None:
+def check_cell(cell: dict[str, Any]) -> None:
     if "missing" in cell:
         return
-    if cell["part"] == "a":
-        assert cell["n"] == 1
-        assert set(cell["ours minus"]) == set(given_k.RIVAL_NAMES)
-        assert set(cell["crash rate"]) == {given_k.OURS, *given_k.RIVAL_NAMES}
+    if cell["part"] == "f":
+        assert cell["n"] == 2
+        rivals = {*given_k.SINGLE_RIVALS}
+        assert rivals <= set(cell["ours minus"]) <= {*rivals, STEPMIX, *MARGINALISING}
+        assert set(cell["crash rate"]) == {given_k.OURS, *cell["ours minus"]}
         for name, interval in cell["ari"].items():
             scores = [s for s in cell["scores"][name] if s is not None]
             assert interval["value"] == pytest.approx(np.mean(scores), abs=1e-4)
             assert interval["low"] - 1e-9 <= interval["value"] <= interval["high"] + 1e-9
             assert interval["n"] == len(scores)
-    if cell["part"] == "b":
-        for measure in unknown_k.MEASURES:
-            assert set(cell[measure]) == set(unknown_k.METHODS)
-        assert all(i["value"] <= 0 for i in cell["log score"].values())
-        assert "K = 1, in-prior" not in key or "false splits where K = 1" in cell
     if cell["part"] == "c":
         assert set(cell["errors"]) == set(paper_family.METHODS)
         assert cell["n points"] == 200 * cell["n"]
@@ -107,16 +124,43 @@ def check_cell(key: str, cell: dict[str, Any]) -> None:
         assert cell["K"] == 2
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_parts_g_to_j_fill_one_file(weights: str, sizes: Sizes, tmp_path: Path) -> None:
+    data = bench_mixture(sizes, "ghij", weights=weights, without=tmp_path)
+    cells = data["cells"]
+    assert "false splits where K = 1" in cells["g: one cluster"]
+    assert all(i["value"] <= 0 for i in cells["g: shapes"]["log score"].values())
+    judged = cells["h: wide prior"]
+    assert {judging.JUDGE, judging.ALONE, *indices.NAMES} < set(judged[judging.GIVEN])
+    best = judged[judging.GIVEN][judging.BEST]["value"]
+    assert all(found["value"] <= best + 1e-9 for found in judged[judging.GIVEN].values())
+    assert set(cells["i: wide prior"]["ECE"]) == set(calibration.METHODS)
+    assert set(cells["j: shapes"]["K given"]["ari"]) == set(effort.EFFORTS)
+    assert {sheet.title for sheet in sheets(data)} >= {"K unknown", "What effort buys"}
+    assert {t["part"] for t in data["targets"]} == {"g", "h", "i", "all"}
+    pytest.importorskip("matplotlib")
+    found = pictures.draw(data, tmp_path / "pictures")
+    assert len(found) == 3
+    assert all(path.stat().st_size > 10_000 for path in found)
+
+
 def rows_of(labels: np.ndarray, y: np.ndarray, rival: np.ndarray) -> dict[str, list[Any]]:
     """Scores of 30 tables: ours from `labels`, every rival from `rival`."""
     n = len(y)
-    rows: dict[str, list[Any]] = {"K": [2] * n, given_k.BAYES: [None] * n}
+    rows: dict[str, list[Any]] = {"K": [2] * n, "kind": [""] * n, given_k.BAYES: [None] * n}
     rows[given_k.OURS] = [ari(a, b) for a, b in zip(y, labels, strict=True)]
-    for name in given_k.RIVAL_NAMES:
+    for name in (*given_k.SINGLE_RIVALS, given_k.SELECTOR):
         rows[name] = [ari(a, b) for a, b in zip(y, rival, strict=True)]
-    for name in (given_k.OURS, *given_k.RIVAL_NAMES):
+    for name in (given_k.OURS, *given_k.SINGLE_RIVALS, given_k.SELECTOR):
         rows[f"crashed: {name}"] = [0] * n
     return rows
+
+
+def cells_of(labels: np.ndarray, y: np.ndarray, rival: np.ndarray) -> dict[str, Any]:
+    cell = given_k.summary(rows_of(labels, y, rival))
+    groups = {"left out: skew": LEFT, "shapes": SHAPED, "wide prior": IN_PRIOR}
+    return {f"f: {name}": {"part": "f", "group": g, **cell} for name, g in groups.items()}
 
 
 def test_wrong_labels_turn_reached_to_short() -> None:
@@ -125,23 +169,50 @@ def test_wrong_labels_turn_reached_to_short() -> None:
     flipped = rng.random(y.shape) < 0.1
     rival = np.where(flipped, 1 - y, y)
 
-    def statuses(labels: np.ndarray) -> list[str]:
-        about = {"part": "a", "group": "in-prior"}
-        cells = {"a: x": {**about, **given_k.summary(rows_of(labels, y, rival))}}
-        return [t.status for t in targets(cells, "a") if t.goal.startswith("in-prior")]
+    def statuses(labels: np.ndarray) -> dict[str, str]:
+        found = targets(cells_of(labels, y, rival), "f")
+        return {t.goal: t.status for t in found if not t.goal.startswith("missing")}
 
-    assert statuses(y) == [REACHED] * 5
-    planted = y.copy()
-    planted[:] = rng.integers(0, 2, size=y.shape)
-    assert statuses(planted) == [SHORT] * 5
+    assert set(statuses(y).values()) == {REACHED}
+    planted = rng.integers(0, 2, size=y.shape)
+    wrong = statuses(planted)
+    assert wrong.pop("crash rate 0") == REACHED
+    assert set(wrong.values()) == {SHORT}
 
 
-def test_a_tie_is_not_below_but_not_above_either() -> None:
+def test_a_tie_is_not_behind_but_not_above_either() -> None:
     y = np.tile(np.arange(60) % 2, (30, 1))
-    cell = {"part": "a", "group": "in-prior", **given_k.summary(rows_of(y, y, y))}
-    found = {t.goal: t.status for t in targets({"a: x": cell}, "a") if t.is_headline}
-    assert found["in-prior: ARI minus EM by BIC (4 x 5) above 0"] == SHORT
-    assert found["in-prior: ARI minus B' 0.01 not below 0"] == REACHED
+    found = {t.goal: t.status for t in targets(cells_of(y, y, y), "f")}
+    assert found["left out, pooled: ARI minus B' 0.01 above 0"] == SHORT
+    assert found["shapes: not behind its best rival"] == REACHED
+    assert found["no battery significantly behind its best rival"] == REACHED
+    assert found["shapes: within 0.05 of Genie 0.3"] == REACHED
+
+
+def test_the_best_rival_is_named_without_the_tables_it_meets() -> None:
+    """A rival that is best on even tables alone is named for odd ones, where it loses."""
+    n = 40
+    even = np.arange(n) % 2 == 0
+    scores = {
+        given_k.OURS: np.full(n, 0.5),
+        "lucky": np.where(even, 0.9, 0.1),
+        "steady": np.full(n, 0.4),
+    }
+    found = given_k.best_rival([scores], ["lucky", "steady"])
+    assert found["named"] == ["steady", "lucky"]
+    assert found["value"] == pytest.approx((0.1 + 0.4) / 2)
+
+
+def test_a_crash_is_told() -> None:
+    y = np.tile(np.arange(60) % 2, (30, 1))
+    rows = rows_of(y, y, y)
+    rows["crashed: Ward"][3] = 1  # a rival's crash is its own affair
+    cells = {"f: x": {"part": "f", "group": IN_PRIOR, **given_k.summary(rows)}}
+    assert targets(cells, "f")[-1].status == REACHED
+    rows[f"crashed: {given_k.OURS}"][3] = 1
+    cells = {"f: x": {"part": "f", "group": IN_PRIOR, **given_k.summary(rows)}}
+    assert targets(cells, "f")[-1].status == SHORT
+    assert "f: x" in targets(cells, "f")[-1].found
 
 
 def test_p_of_k_is_scored() -> None:
@@ -159,18 +230,71 @@ def test_p_of_k_is_scored() -> None:
 
 
 def test_better_probabilities_reach_and_worse_ones_do_not() -> None:
-    def cell(ours: float, theirs: float) -> dict[str, Any]:
-        rows = {"K": [1.0, 2.0] * 20}
+    def cells(ours: float, theirs: float, split: float) -> dict[str, Any]:
+        rows: dict[str, list[Any]] = {"K": [1.0] * 40}
         for name in unknown_k.METHODS:
             p = ours if name == unknown_k.OURS else theirs
             for measure in unknown_k.MEASURES:
                 rows[f"{name}: {measure}"] = [p - 0.01, p + 0.01] * 20
-        return {"part": "b", **unknown_k.summary(rows)}
+            rows[f"{name}: exact"] = [1.0 - split] * 40
+        about = {"part": "g", "group": SINGLE}
+        return {"g: one cluster": {**about, **unknown_k.summary(rows)}}
 
-    good = targets({"b: K unknown, in-prior": cell(0.9, 0.5)}, "b")
-    bad = targets({"b: K unknown, in-prior": cell(0.5, 0.9)}, "b")
-    assert [t.status for t in good] == [REACHED] * 4
-    assert [t.status for t in bad] == [SHORT] * 4
+    good = targets(cells(-0.5, -0.9, 0.02), "g")
+    bad = targets(cells(-0.9, -0.5, 0.3), "g")
+    assert [t.status for t in good if t.is_headline][:3] == [REACHED] * 3
+    assert [t.status for t in bad if t.is_headline][:3] == [SHORT] * 3
+    assert [t.status for t in targets({}, "g")] == [MISSING] * 3
+
+
+def test_confidence_is_compared_with_hits() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 6000)
+    proba = np.full((6000, 3), 0.1)
+    proba[np.arange(6000), (y + (rng.random(6000) < 0.2)) % 3] = 0.8  # right in 80 %
+    turned = proba[:, [2, 0, 1]]  # clusters carry no names
+    bins, brier, nll = calibration.scores(y, turned)
+    assert calibration.ece(bins) == pytest.approx(0.0, abs=0.02)
+    sure = np.where(turned > 0.5, 1.0, 0.0)
+    assert calibration.ece(calibration.scores(y, sure)[0]) == pytest.approx(0.2, abs=0.02)
+    own = np.take_along_axis(proba, y[:, None], axis=1)[:, 0]
+    assert nll == pytest.approx(-np.log(own).mean())
+    assert brier == pytest.approx(((proba - np.eye(3)[y]) ** 2).sum(axis=1).mean())
+    interval = calibration.ece_interval([np.stack([bins] * 5)])
+    assert interval.low == pytest.approx(interval.high)  # all tables alike
+
+
+def test_more_clusters_than_components_cost_their_share() -> None:
+    y = np.repeat([0, 1], 50)
+    proba = np.repeat([[0.6, 0.0, 0.4], [0.0, 1.0, 0.0]], 50, axis=0)
+    bins, brier, nll = calibration.scores(y, proba)
+    assert bins[:, 2].sum() == 100
+    assert brier == pytest.approx((0.4**2 + 0.4**2) / 2)
+    assert nll == pytest.approx(-np.log(0.6) / 2)
+
+
+def test_indices_like_the_truth_best_on_clear_clusters() -> None:
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1, 2], 40)
+    Z = rng.normal(size=(120, 2)) + 9.0 * np.eye(3)[y][:, :2]
+    merged, shuffled = np.minimum(y, 1), rng.permutation(y)
+    split = np.where((y == 0) & (Z[:, 0] > Z[y == 0, 0].mean()), 3, y)
+    candidates = {"true": y, "merged": merged, "shuffled": shuffled, "split": split}
+    found = indices.inner_indices(Z, list(candidates.values()))
+    for name in (indices.SILHOUETTE, indices.CALINSKI, indices.DAVIES, indices.BIC):
+        assert found[name].argmax() == 0, name
+    assert found[indices.AGREEMENT].argmin() == 2
+
+    def refit(rows: np.ndarray, draw: int) -> dict[object, np.ndarray]:
+        order = np.random.default_rng(draw).permutation(len(rows)) % 3
+        own = np.array([np.abs(Z - row).sum(axis=1).argmin() for row in rows])
+        return {"true": y[own], "merged": merged[own], "shuffled": order, "split": split[own]}
+
+    stable = indices.stability(Z, candidates, refit, np.random.default_rng(0))
+    assert stable[0] == pytest.approx(1.0)
+    assert stable.argmin() == 2
+    one = indices.inner_indices(Z, [np.zeros(120, dtype=np.int64)])
+    assert np.isneginf(one[indices.SILHOUETTE]).all()
 
 
 def test_the_papers_family_needs_errors_and_five_percent() -> None:
@@ -215,23 +339,35 @@ def timing(seconds: float, is_valid: bool = True, threads: int = 1) -> dict[str,
 )
 def test_speed_is_judged_by_undisturbed_timings(ours: float, is_valid: bool, status: str) -> None:
     sweep = [timing(90.0), timing(40.0, threads=2)]
+    tie = {"value": 0.0, "low": -0.1, "high": 0.1, "n": 20}
     many = {
         "part": "e",
         "n tables": 1000,
-        "timings": {cost.OURS: [timing(ours, is_valid)], cost.SWEEP: sweep},
+        "timings": {
+            cost.FAST: [timing(ours, is_valid)],
+            cost.SWEEP: sweep,
+            cost.CONSTRUCTED: [timing(12.0)],
+        },
+        "ari, ours minus": {cost.SWEEP: tie, cost.CONSTRUCTED: tie},
     }
-    one = {
+    mine = [timing(0.02 * ours, is_valid)]
+    one = {"part": "e", "timings": {cost.OURS: mine, cost.EM_TEN: [timing(0.05)]}}
+    unknown = {"part": "e", "timings": {cost.FAST: [timing(0.1 * ours, is_valid)]}}
+    long = {
         "part": "e",
-        "timings": {cost.OURS: [timing(0.02 * ours, is_valid)], cost.EM_TEN: [timing(0.05)]},
+        "peak bytes above data": 2 * 10**8,
+        "timings": {cost.FAST: [timing(ours, is_valid)], cost.MINI_BATCH: [timing(0.9)]},
     }
-    long = {"part": "e", "peak bytes above data": 2 * 10**8}
     cells = {
         "e: many tables, K unknown": many,
         "e: one table, K given": one,
+        "e: one table, K unknown": unknown,
         "e: 1000000 rows": long,
     }
     found = targets(cells, "e")
-    assert [t.status for t in found] == [status, status, REACHED]
+    assert [t.status for t in found] == [status] * 5 + [REACHED]
+    many["ari, ours minus"][cost.SWEEP] = {**tie, "value": -0.2, "low": -0.3, "high": -0.1}
+    assert targets(cells, "e")[0].status == (SHORT if is_valid else INVALID)
     cells["e: 1000000 rows"]["peak bytes above data"] = 2 * 10**9
     assert targets(cells, "e")[-1].status == SHORT
 
@@ -282,11 +418,11 @@ def test_a_bigger_table_takes_more_memory(weights: str) -> None:
 
 
 def test_requests_that_cannot_be_met(weights: str, sizes: Sizes, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="part=z is unknown; choose from a,b,c,d,e"):
-        bench_mixture(sizes, ["a", "z"], weights=weights)
+    with pytest.raises(ValueError, match="part=z is unknown; choose from c,d,e,f,g,h,i,j"):
+        bench_mixture(sizes, ["c", "z"], weights=weights)
     with pytest.raises(ValueError, match="rival B' itself"):
-        bench_mixture(sizes, ["a"], weights="constructed")
+        bench_mixture(sizes, ["c"], weights="constructed")
     with pytest.raises(ValueError, match="no CSV file"):
         bench_mixture(sizes, ["d"], weights=weights, tables=tmp_path)
     with pytest.raises(FileNotFoundError):
-        bench_mixture(sizes, ["a"], weights=str(tmp_path / "none.safetensors"))
+        bench_mixture(sizes, ["c"], weights=str(tmp_path / "none.safetensors"))

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import adjusted_rand_score
 
-from statformer.benchmarks import network, rivals
+from statformer.benchmarks import classical, network, rivals
 from statformer.benchmarks.batched_em import (
     AGREED,
     NAMES,
@@ -12,9 +13,12 @@ from statformer.benchmarks.batched_em import (
     robust_tables,
     run_to_convergence,
 )
-from statformer.benchmarks.given_k import rival_labels
-from statformer.benchmarks.scores import ari, n_errors
+from statformer.benchmarks.given_k import SINGLE_RIVALS, rival_labels
+from statformer.benchmarks.incomplete import MARGINALISING, STEPMIX, native_labels
+from statformer.benchmarks.linkage import with_noise_assigned
+from statformer.benchmarks.scores import agreement, ari, n_errors
 from statformer.benchmarks.sources import Table
+from statformer.benchmarks.student import student_mixture
 from statformer.constructions.em_network import em_network
 from statformer.nn.em_network import log_density
 
@@ -28,19 +32,21 @@ def clear() -> Table:
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_every_rival_finds_clear_clusters(clear: Table) -> None:
     found = rival_labels(clear, seed=1)
-    assert set(found) == {*rivals.RIVALS, *NAMES}
+    assert set(found) == {*SINGLE_RIVALS, *classical.POOL}
     assert {name: ari(clear.y, labels) for name, labels in found.items()} == pytest.approx(
         dict.fromkeys(found, 1.0)
     )
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_a_rival_that_raises_has_no_labels(clear: Table, monkeypatch) -> None:
     def broken(*_: object) -> None:
         raise ValueError("ill-defined empirical covariance")
 
-    monkeypatch.setitem(rivals.RIVALS, "Ward", broken)
+    monkeypatch.setitem(classical.SINGLE, "Ward", broken)
     found = rival_labels(clear, seed=1)
     assert found["Ward"] is None
     assert ari(clear.y, None) == 0.0
@@ -116,3 +122,56 @@ def test_a_table_that_cannot_be_fitted_costs_only_itself(weights: str, clear: Ta
 def test_missing_weights_are_not_a_crash(clear: Table) -> None:
     with pytest.raises(FileNotFoundError):
         network.fit([clear.X], 3, "/no/such/file.safetensors", seed=0)
+
+
+def test_agreement_is_the_adjusted_rand_index() -> None:
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        a, b = (rng.integers(0, rng.integers(1, 6), 40) for _ in range(2))
+        assert agreement(a, b) == pytest.approx(adjusted_rand_score(a, b), abs=1e-12)
+
+
+def test_noise_joins_the_nearest_cluster() -> None:
+    Z = np.array([[0.0], [0.1], [5.0], [4.0], [0.9]])
+    found = with_noise_assigned(Z, np.array([0, 0, 1, -1, -1]))
+    assert found.tolist() == [0, 0, 1, 1, 0]
+    assert with_noise_assigned(Z, np.full(5, -1)).tolist() == [0] * 5
+
+
+def test_student_mixtures_shrug_at_far_points() -> None:
+    """Heavy tails that draw a Gaussian mixture away leave a Student-t mixture where it was."""
+    gained = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        y = np.arange(240) % 2
+        X = rng.standard_t(1.5, size=(240, 2)) + 6.0 * y[:, None]
+        gauss = batched_em(X, 2, np.random.default_rng(0))["B' 0.0001"]
+        gained.append(ari(y, student_mixture(X, 2, np.random.default_rng(0))) - ari(y, gauss))
+    assert np.mean(gained) > 0.2
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_rivals_that_read_missing_cells_beat_medians() -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(200) % 2
+    shared = rng.normal(size=(200, 1))
+    X = shared + 0.4 * rng.normal(size=(200, 4)) + 2.0 * y[:, None] * [1.0, -1.0, 1.0, -1.0]
+    lossy = np.where(rng.random(X.shape) < 0.35, np.nan, X)
+    table = Table(lossy, y, 2)
+    found = native_labels(table, 0)
+    assert set(found) == {STEPMIX, *MARGINALISING}
+    plain = rivals.em_full(rivals.z_scores(table.plain()), 2, 0)
+    assert ari(y, found[MARGINALISING[0]]) > ari(y, plain) + 0.2
+    assert ari(y, found[MARGINALISING[0]]) > 0.7
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_stepmix_reads_codes() -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(150) % 3
+    codes = np.where(rng.random((150, 5)) < 0.8, y[:, None], rng.integers(0, 3, (150, 5)))
+    codes[rng.random(codes.shape) < 0.1] = -1
+    table = Table(rng.normal(size=(150, 1)), y, 3, codes=codes)
+    found = native_labels(table, 0)
+    assert set(found) == {STEPMIX}
+    assert ari(y, found[STEPMIX]) > 0.7

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
-from statformer.benchmarks.given_k import cells
-from statformer.benchmarks.settings import FULL, LEFT_OUT, QUICK
+from statformer.benchmarks.batteries import MISSING, SINGLE, batteries, table_shapes
+from statformer.benchmarks.settings import FULL, LEAST_TABLES, LEFT_OUT, QUICK
 from statformer.benchmarks.sources import Source
 
 SHAPES = ((30, 2), (50, 3))
@@ -49,19 +51,43 @@ def test_single_components_are_there_where_they_are_asked_for() -> None:
 def test_an_unknown_family_is_refused() -> None:
     with pytest.raises(ValueError, match="family='nearly skew' is unknown"):
         Source("t", "nearly skew", SHAPES, (2, 4)).block(0, 1)
-    with pytest.raises(ValueError, match="unknown ingredients"):
+    with pytest.raises(ValueError, match="unknown pieces"):
         Source("t", "with salt", SHAPES, (2, 4)).block(0, 1)
 
 
 @pytest.mark.parametrize("sizes", [QUICK, FULL])
-def test_cells_cover_what_was_asked(sizes) -> None:
-    found = cells(sizes)
-    names = [cell.source.name for cell in found]
+def test_batteries_cover_what_was_asked(sizes) -> None:
+    found = batteries(sizes)
+    names = [battery.name for battery in found]
     assert len(set(names)) == len(names)
-    assert len({cell.source.seed for cell in found}) == len(found)
-    assert {d for c in found if c.group == "in-prior" for _, d in c.source.shapes} == {2, 8, 32}
-    assert {f"{how} {f}" for f in LEFT_OUT for how in ("only", "with")} <= set(names)
-    assert {"copula", "curves"} <= set(names)
-    n_jobs = -(-sizes.tables // sizes.per_job)
-    assert all(n_jobs >= len(cell.source.shapes) for cell in found)  # every shape has its turn
-    assert FULL.tables >= 200
+    assert {battery.family for battery in found} >= {*LEFT_OUT, "copula", "curves", None}
+    assert sum(battery.group == MISSING for battery in found) == 6
+    assert {"shapes", "mixed columns", "wide prior"} <= set(names)
+    assert not any(battery.group == SINGLE for battery in found)
+    unknown = batteries(sizes, (1, 10))
+    assert sum(battery.group == SINGLE for battery in unknown) == 2
+    seeds = [battery.source.seed for battery in (*found, *unknown) if battery.name != "shapes"]
+    assert len(set(seeds)) == len(seeds)  # no table serves both with K given and unknown
+    assert FULL.tables >= LEAST_TABLES
+    assert FULL.lossy_tables >= LEAST_TABLES
+
+
+def test_consecutive_blocks_differ_in_rows_and_columns() -> None:
+    shapes = table_shapes(FULL)
+    assert len(shapes) == len(FULL.rows) * len(FULL.columns)
+    assert all(
+        a != b for first, second in pairwise(shapes) for a, b in zip(first, second, strict=True)
+    )
+
+
+def test_a_left_out_family_comes_alone_and_in_company() -> None:
+    long = ((150, 2), (200, 3))
+    source = Source("t", "left out outliers", long, (2.0, 4.0))
+    assert all((table.y == -1).any() for i in range(6) for table in source.block(i, 4))
+    both = [source.block(i, 4) for i in range(4)]
+    alone = Source("t", "only outliers", long, (2.0, 4.0))
+    same = [
+        all(np.array_equal(a.X, b.X) for a, b in zip(tables, alone.block(i, 4), strict=True))
+        for i, tables in enumerate(both)
+    ]
+    assert 0 < sum(same) < 4

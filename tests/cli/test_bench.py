@@ -18,7 +18,7 @@ def test_what_cannot_be_measured_is_one_line(refused: Callable[..., str], tmp_pa
     both = refused("bench", "mixture", "--quick", "--full", "--json", tmp_path / "x.json")
     assert "exclude each other" in both
     common = ("bench", "mixture", "--weights", weights, "--json", tmp_path / "x.json")
-    assert "part=z is unknown" in refused(*common, "--part", "a,z")
+    assert "part=z is unknown" in refused(*common, "--part", "c,z")
     assert "no such file" in refused(*common[:3], tmp_path / "none", *common[4:])
     (tmp_path / "x.json").write_text("{}")
     assert "pass --force" in refused(*common, "--part", "c", "--workers", 1)

@@ -51,7 +51,7 @@ RUNNERS: dict[str, Callable[[Bench], None]] = {
     "i": calibration.run,
     "j": effort.run,
 }
-NEEDS_COUNTS = frozenset("degj")
+NEEDS_JUDGE = frozenset("deghj")
 
 
 def bench_mixture(
@@ -69,18 +69,18 @@ def bench_mixture(
 ) -> dict[str, Any]:
     """Run the parts and return what the JSON file holds; finished cells of that file are kept.
 
-    Raises ValueError for an unknown part, for weights without a counting network where a part
-    needs one, and for a folder without tables; FileNotFoundError for missing weights;
-    FileExistsError where `json_path` holds another measurement and `force` is False.
+    Raises ValueError for an unknown part, for weights without a judge where a part needs one, and
+    for a folder without tables; FileNotFoundError for missing weights; FileExistsError where
+    `json_path` holds another measurement and `force` is False.
     """
     parts = _checked(parts)
     checkpoint = resolve_weights(weights)
     if checkpoint.is_constructed:
         raise ValueError("weights='constructed' is the rival B' itself; pass learned weights")
-    if not (checkpoint.count or checkpoint.judge) and NEEDS_COUNTS & set(parts):
+    if not checkpoint.judge and NEEDS_JUDGE & set(parts):
         raise ValueError(
-            f"weights={weights!r} hold nothing that counts clusters, which parts "
-            f"{', '.join(sorted(NEEDS_COUNTS))} need; measure the other parts"
+            f"weights={weights!r} hold no judge, which parts {', '.join(sorted(NEEDS_JUDGE))} "
+            "need; measure the other parts"
         )
     if "d" in parts and not any(tables.glob("*.csv")):
         raise ValueError(f"tables={tables}: no CSV file in this folder; pass another folder")

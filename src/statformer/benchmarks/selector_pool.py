@@ -97,6 +97,7 @@ def _write(path: Path, step: int, columns: dict[str, list[np.ndarray]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     save_file(arrays, part, {"step": str(step), "methods": ",".join(classical.POOL)})
+    part.chmod(0o644)  # as other files of the repository
     part.replace(path)
 
 

@@ -35,27 +35,33 @@ def mixture(
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Where the numbers go.")
     ] = None,
-    part: Annotated[str, typer.Option(metavar="a,b,...", help="Some of the parts.")] = "a,b,c,d,e",
+    part: Annotated[
+        str, typer.Option(metavar="c,d,...", help="Some of the parts c to j.")
+    ] = "c,d,e,f,g,h,i,j",
     weights: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="The network under test.")
     ] = "pretrained",
     without: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder of mixture_without_<family>/.")
+        Path, typer.Option(metavar="DIR", help="Folder of judge_without_<family>/ and selector/.")
     ] = Path("training"),
     tables: Annotated[
         Path, typer.Option(metavar="DIR", help="Labelled CSV files, last column the label.")
     ] = Path("examples/data"),
     workers: Annotated[
-        int, typer.Option(metavar="N", help="Processes of (a) to (d). Default: the cores.")
+        int, typer.Option(metavar="N", help="Processes of all parts but (e). Default: the cores.")
     ] = 0,
+    plots: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where reliability curves go.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Begin anew over FILE.")] = False,
 ) -> None:
     """Cluster many tables with the network and its rivals; say what was reached and what not.
 
     A run that was stopped goes on where FILE ends, as long as sizes, weights and code are the same.
     """
-    for module in ("torch", "psutil", "threadpoolctl"):
+    for module in ("torch", "psutil", "threadpoolctl", "genieclust", "stepmix"):
         require(module, "bench")
+    from statformer.benchmarks import pictures
     from statformer.benchmarks.mixture import bench_mixture
     from statformer.benchmarks.settings import FULL, QUICK
     from statformer.benchmarks.summary import sheets
@@ -83,6 +89,9 @@ def mixture(
         raise typer.Exit(130) from None
     except (ValueError, OSError) as error:
         raise CommandError(one_line(error)) from error
+    if plots is not None:
+        for path in pictures.draw(data, plots):
+            sys.stderr.write(f"picture: {path}\n")
     if sys.stdout.isatty():
         _print(sheets(data))
         typer.echo(f"numbers: {json_file}")
