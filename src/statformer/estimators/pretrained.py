@@ -30,8 +30,9 @@ from statformer.estimators.problems import (
 )
 from statformer.estimators.proposers import Plan, Proposal, propose
 from statformer.nn.judge import Judge, Judgement
-from statformer.proposals.evidence import Labelings, described, evidence, view_of
-from statformer.proposals.kinds import KINDS, LEARNED
+from statformer.proposals.evidence import Labelings, alike, evidence, tokens_of, view_of
+from statformer.proposals.kinds import KINDS, LEARNED, RUN_FEATURES, STRANGER
+from statformer.proposals.table_features import table_features
 from statformer.proposals.view import TableView
 
 TOPS = (10, 20, 30)  # how far the sweeps of the training went
@@ -84,7 +85,7 @@ def judge_labelings(
     """
     table = _Table(problem, JUDGED_COMPONENTS)
     _count([table], checkpoint, sweep, on)
-    first = len(table.told.K)
+    first = len(table.proposals)
     table.add_strangers(labels)
     said = _judged([table], checkpoint)
     found: Float[np.ndarray, " m"] = said.expected_ari[0, first:]
@@ -101,7 +102,8 @@ class _Table:
         self.view: TableView
         self.view, self.rows = view_of(self.short.X, self.short.weight, problem.rng)
         self.proposals: list[Proposal] = []
-        self.told: Labelings
+        self.seen: np.ndarray
+        self.told: Labelings | None = None
         self.log_proba = (
             np.empty(0)
             if problem.n_components is None
@@ -121,33 +123,37 @@ class _Table:
     def add(self, proposals: Sequence[Proposal]) -> None:
         """Take in proposals and describe them."""
         self.proposals += proposals
-        labels = np.stack([p.labels for p in self.proposals]).astype(np.int64)
-        kinds = np.array([KINDS.index(p.kind) for p in self.proposals])
-        features = np.stack([p.features for p in self.proposals])
-        K = np.array([p.n_components for p in self.proposals])
-        self._tell(labels, kinds, features, K)
+        self._tell(
+            np.stack([p.labels for p in proposals]).astype(np.int64),
+            np.array([KINDS.index(p.kind) for p in proposals]),
+            np.stack([p.features for p in proposals]),
+            np.array([p.n_components for p in proposals]),
+        )
 
     def add_strangers(self, strangers: Int[np.ndarray, "m n"]) -> None:
         """Describe labelings from elsewhere beside the proposals."""
-        own = np.stack([p.labels for p in self.proposals]).astype(np.int64)
         theirs = strangers.astype(np.int64)
         theirs = theirs if self.drawn is None else theirs[:, self.drawn]
-        kinds = [KINDS.index(p.kind) for p in self.proposals] + [-1] * len(theirs)
-        features = np.stack([p.features for p in self.proposals])
-        blank = np.zeros((len(theirs), features.shape[1]))
-        K = [p.n_components for p in self.proposals] + [len(np.unique(row)) for row in theirs]
-        self._tell(
-            np.concatenate([own, theirs]),
-            np.array(kinds),
-            np.concatenate([features, blank]),
-            np.array(K),
-        )
+        m = len(theirs)
+        K = np.array([len(np.unique(row)) for row in theirs])
+        self._tell(theirs, np.full(m, STRANGER), np.zeros((m, len(RUN_FEATURES))), K)
 
     def _tell(
         self, labels: np.ndarray, kinds: np.ndarray, features: np.ndarray, K: np.ndarray
     ) -> None:
-        X, weight = self.short.X, self.short.weight
-        self.told = described(self.view, self.rows, X, weight, labels, kinds, features, K)
+        seen = labels[:, self.rows]
+        tokens = tokens_of(self.view, seen, kinds, features)
+        if self.told is None:
+            about = table_features(self.short.X, self.short.weight)
+            self.seen, self.told = seen, Labelings(tokens, alike(self.view, seen), K, about)
+            return
+        self.seen = np.concatenate([self.seen, seen])
+        self.told = Labelings(
+            np.concatenate([self.told.tokens, tokens]),
+            alike(self.view, self.seen),
+            np.concatenate([self.told.K, K]),
+            self.told.table,
+        )
 
     def answer(self, said: Judgement, row: int, checkpoint: Checkpoint, on: Backend) -> Answer:
         """The proposal of the answered K with the highest expected ARI."""
@@ -208,9 +214,8 @@ def _of_possible(log_p: Float[np.ndarray, " j"], table: _Table) -> Float[np.ndar
 
 def _judged(tables: Sequence[_Table], checkpoint: Checkpoint) -> Judgement:
     given = [table.problem.n_components is not None for table in tables]
-    return Judge(checkpoint.judge)(
-        evidence([table.told for table in tables], given), JUDGED_COMPONENTS
-    )
+    told = [table.told for table in tables if table.told is not None]
+    return Judge(checkpoint.judge)(evidence(told, given), JUDGED_COMPONENTS)
 
 
 def _densest(

@@ -75,8 +75,9 @@ class Judge:
 
         s_ij = q_i . k_j / sqrt(h / a) + alpha agreement_ij + beta_{K_j - K_i}
 
-    and a perceptron each, both added; then one perceptron per answer. P(K) reads the mean of
-    the tokens of each K, their mean in proportion to exp(2 logit), and the mean of all.
+    and a perceptron each, both added; then one perceptron per answer. P(K) reads the mean of the
+    tokens of each K, their mean in proportion to exp(2 logit), its steps from K - 1 and to K + 1,
+    and the mean of all.
     """
 
     def __init__(self, weights: Mapping[str, Array]) -> None:
@@ -156,7 +157,12 @@ class Judge:
         best = xp.matmul(trusted, x) / xp.clip(weight, 1e-9, None)
         total = xp.clip(xp.sum(keep, axis=1, keepdims=True), 1.0, None)
         whole = xp.sum(x * keep, axis=1, keepdims=True) / total + xp.zeros_like(mean)
-        read = xp.concat([mean, best, whole], axis=-1)
+        # what one cluster more changed, and what the next one will
+        both = (n[:, 1:, :] > 0) & (n[:, :-1, :] > 0)
+        step = xp.where(both, best[:, 1:, :] - best[:, :-1, :], xp.zeros_like(best[:, 1:, :]))
+        none = xp.zeros_like(best[:, :1, :])
+        back, ahead = xp.concat([none, step], axis=1), xp.concat([step, none], axis=1)
+        read = xp.concat([mean, best, whole, back, ahead], axis=-1)
         hidden = xp.tanh(xp.matmul(read, w["W_count"]) + w["b_count"])
         logit = xp.matmul(hidden, w["w_count"])[..., 0]
         logit = xp.where(n[..., 0] > 0, logit, xp.full_like(logit, -math.inf))
@@ -216,7 +222,7 @@ def judge_shapes(n_token: int, n_table: int, n_hidden: int) -> dict[str, tuple[i
         "b_doubt": (h,),
         "w_doubt": (h, 1),
         "c_doubt": (1,),
-        "W_count": (3 * h, h),
+        "W_count": (5 * h, h),
         "b_count": (h,),
         "w_count": (h, 1),
         "w_beyond": (h, 1),

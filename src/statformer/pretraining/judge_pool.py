@@ -32,6 +32,7 @@ from statformer.estimators.problems import Problem, adjusted_rand
 from statformer.estimators.proposers import GIVEN, SWEEP, Plan, Proposal, propose
 from statformer.proposals.evidence import described, view_of
 from statformer.proposals.kinds import KINDS, RUN_FEATURES, STRANGER
+from statformer.proposals.table_features import table_features
 from statformer.tasks.stream import TaskStream
 from statformer.tasks.wide import WIDE_RATES, WidePrior
 from statformer.weights import load_weights
@@ -153,7 +154,8 @@ def _of_table(
     features[: len(proposals)] = [p.features for p in proposals]
     asked = np.array([*(p.n_components for p in proposals), *(len(np.unique(s)) for s in strange)])
     view, drawn = view_of(problem.X, problem.weight, rng)
-    told = described(view, drawn, problem.X, problem.weight, labels, kinds, features, asked)
+    about = table_features(problem.X, problem.weight)
+    told = described(view, labels[:, drawn], kinds, features, asked, about)
     counts = truth >= 0
     ones = np.ones(int(counts.sum()))
     ari = np.array([adjusted_rand(truth[counts], row[place][counts], ones) for row in labels])

@@ -22,7 +22,7 @@ from statformer.proposals.labelings import (
     describe_clusters,
     side_by_side,
 )
-from statformer.proposals.table_features import TABLE_FEATURES, table_features
+from statformer.proposals.table_features import TABLE_FEATURES
 from statformer.proposals.view import MAX_ROWS, TableView
 
 N_TOKEN_FEATURES = N_LABELING_FEATURES + len(RUN_FEATURES) + len(KINDS) + 1
@@ -62,24 +62,34 @@ def view_of(
     return TableView(X[drawn], weight[drawn]), drawn
 
 
+def tokens_of(
+    view: TableView,
+    seen: Int[np.ndarray, "m k"],
+    kinds: Int[np.ndarray, " m"],
+    features: Float[np.ndarray, "m e"],
+) -> Float[np.ndarray, "m f"]:
+    """Tokens of labelings of the view's rows; they do not depend on each other."""
+    own = describe_clusters(view, side_by_side(view, seen), seen)
+    who = (kinds[:, None] == np.arange(len(KINDS))[None, :]).astype(np.float64)
+    stranger = (kinds < 0).astype(np.float64)[:, None]
+    return np.concatenate([own, np.clip(features, -20.0, 20.0), who, stranger], axis=1)
+
+
+def alike(view: TableView, seen: Int[np.ndarray, "m k"]) -> Float[np.ndarray, "m m"]:
+    """Adjusted Rand index of each pair of labelings of the view's rows."""
+    return agreement(view, side_by_side(view, seen))
+
+
 def described(
     view: TableView,
-    rows: Int[np.ndarray, " k"],
-    X: Float[np.ndarray, "n d"],
-    weight: Float[np.ndarray, " n"],
-    labels: Int[np.ndarray, "m n"],
+    seen: Int[np.ndarray, "m k"],
     kinds: Int[np.ndarray, " m"],
     features: Float[np.ndarray, "m e"],
     K: Int[np.ndarray, " m"],
+    table: Float[np.ndarray, " g"],
 ) -> Labelings:
-    """Describe labelings of a table on the rows of its view."""
-    seen = labels[:, rows]
-    clusters = side_by_side(view, seen)
-    own = describe_clusters(view, clusters, seen)
-    who = (kinds[:, None] == np.arange(len(KINDS))[None, :]).astype(np.float64)
-    stranger = (kinds < 0).astype(np.float64)[:, None]
-    tokens = np.concatenate([own, np.clip(features, -20.0, 20.0), who, stranger], axis=1)
-    return Labelings(tokens, agreement(view, clusters), K, table_features(X, weight))
+    """Labelings of the view's rows, and what is known of the table."""
+    return Labelings(tokens_of(view, seen, kinds, features), alike(view, seen), K, table)
 
 
 def evidence(found: Sequence[Labelings], is_given: Sequence[bool]) -> Evidence:

@@ -281,7 +281,7 @@ class JudgeRecipe(Recipe):
     ) -> tuple[Tensor, dict[str, float]]:
         said: Judgement = module(batch.evidence)
         score, given_away, count, trust = losses(said, batch)
-        total = score + given_away + 0.3 * count + 0.3 * trust
+        total = score + given_away + 0.6 * count + 0.3 * trust
         parts = {"score": score, "given_away": given_away, "count": count, "trust": trust}
         return total, {k: float(v.detach()) for k, v in parts.items()}
 
