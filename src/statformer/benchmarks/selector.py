@@ -51,8 +51,8 @@ class Selector:
         there = ~np.isnan(y.ravel())
         width = X.shape[-1]
         self.trees = HistGradientBoostingRegressor(
-            max_iter=400,
-            learning_rate=0.05,
+            max_iter=250,
+            learning_rate=0.06,
             min_samples_leaf=30,
             l2_regularization=1.0,
             categorical_features=[width - 1],

@@ -73,4 +73,5 @@ def _draw(ax: Any, panel: ReliabilityPanel) -> None:
     for side, spine in ax.spines.items():
         spine.set_visible(side in {"left", "bottom"})
         spine.set_color("#BBBBBB")
-    ax.legend(frameon=False, fontsize=8, labelcolor=INK, loc="upper left", title_fontsize=8)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(frameon=False, fontsize=8, labelcolor=INK, loc="upper left")
