@@ -157,7 +157,7 @@ def _remarks_of_fit(report: ClusterReport) -> list[str]:
             "weights answered in their place, as --fallback constructed asks"
         )
     if report.like is not None:
-        parts = [f"clusters {_names(report.like.kept)} go on"] if report.like.kept else []
+        parts = [f"kept: {_names(report.like.kept)}"] if report.like.kept else []
         parts += [f"new: {_names(report.like.new)}"] if report.like.new else []
         parts += [f"gone: {_names(report.like.gone)}"] if report.like.gone else []
         lines.append(f"numbered like {report.like.model}; {'; '.join(parts)}")
