@@ -13,7 +13,7 @@ from scipy import stats
 from learned_layers import learned, torched, weights_of
 from statformer.batch import Centres, Readout, Tables
 from statformer.constructions.em_network import em_weights
-from statformer.nn import e_attention, missing
+from statformer.nn import e_attention, em_network, missing
 from statformer.nn.categories import Categories
 from statformer.nn.em_network import EMNetwork, log_density, respond
 from statformer.nn.missing import Patterns, fill, single_gaussian, sweep
@@ -427,3 +427,17 @@ def test_filling_follows_the_regression() -> None:
     scaled = fill(replace(tables, X=tables.X * np.array([1e3, 1e-3])))[0]
     np.testing.assert_allclose(scaled, found * np.array([1e3, 1e-3]), rtol=1e-9)
     assert single_gaussian(tables).means.shape == (1, 1, 2)
+
+
+def test_learned_layers_expect_missing_cells_under_their_own_centres(
+    monkeypatch: pytest.MonkeyPatch, network: EMNetwork
+) -> None:
+    """Refilling again and again settles: the means are then a fixed point of their own filling."""
+    tables, *_ = mixed(10, *TABLES["numbers"])
+    r = random_start(0, 1, 60, 3)
+    found = []
+    for times in (0, 2, 60, 61):
+        monkeypatch.setattr(em_network, "REFILLS", times)
+        found.append(network(tables, r).centres[0].means)
+    assert np.abs(found[0] - found[1]).max() > 1e-3
+    np.testing.assert_allclose(found[2], found[3], atol=1e-8)
