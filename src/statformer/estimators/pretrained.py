@@ -29,7 +29,7 @@ from statformer.estimators.problems import (
     shortened,
 )
 from statformer.estimators.proposers import Plan, Proposal, propose
-from statformer.nn.judge import Judge, Judgement
+from statformer.nn.judge import Judge, Judgement, of_the_best
 from statformer.proposals.evidence import Labelings, alike, evidence, tokens_of, view_of
 from statformer.proposals.kinds import KINDS, LEARNED, RUN_FEATURES, STRANGER
 from statformer.proposals.table_features import table_features
@@ -56,15 +56,14 @@ def solve(
     tables = [_Table(problem, max_components) for problem in problems]
     unknown = [table for table in tables if table.problem.n_components is None]
     _count(unknown, checkpoint, effort.sweep, on)
-    given = [t for t in tables if t.problem.n_components is not None]
-    for group, plan in ((given, effort.given), (unknown, effort.given)):
-        if group:
-            counts = np.array([[t.n_components] for t in group])
-            found = propose(
-                [t.short for t in group], counts, plan, dict(checkpoint.em), on, is_single=True
-            )
-            for table, more in zip(group, found, strict=True):
-                table.add(more)
+    # one cluster has one labeling, which the sweep has proposed
+    several = [t for t in tables if t.n_components > 1 or t.problem.n_components is not None]
+    if several:
+        counts = np.array([[t.n_components] for t in several])
+        short = [t.short for t in several]
+        found = propose(short, counts, effort.given, dict(checkpoint.em), on, is_single=True)
+        for table, more in zip(several, found, strict=True):
+            table.add(more)
     said = _judged(tables, checkpoint)
     return [
         table.answer(said, row, checkpoint, on).solution(table.log_proba)
@@ -161,13 +160,18 @@ class _Table:
         mine = np.array([p.n_components == self.n_components for p in self.proposals])
         usable = np.array([is_usable(p, self.problem) for p in self.proposals])
         score = np.where(mine & usable, said.logit[row, :m], -np.inf)
+        if self.n_components == 1:  # all agree: what counts is the density
+            score = np.where([p.kind == LEARNED for p in self.proposals] & mine, 0.0, -np.inf)
         best = int(score.argmax())
+        expected = float(of_the_best(said.logit[row, best : best + 1], checkpoint.judge)[0])
+        if self.n_components == 1:  # right or wrong as a whole
+            expected = float(np.exp(self.log_proba[0]))
         return answered(
             self.proposals[best],
             self.problem,
             self.short,
             checkpoint,
-            float(said.expected_ari[row, best]),
+            expected,
             float(said.doubt[row, best]),
             on,
         )

@@ -67,6 +67,17 @@ class Evidence:
     is_there: Array
 
 
+def of_the_best(logit: Array, weights: Mapping[str, Array]) -> Array:
+    """Expected ARI of the labeling with the highest logit among several, sigma(a logit + b).
+
+    The best of many answers is the one that erred upwards; (a, b) = "pick" was fitted to what the
+    best reached on tables that the judge was not trained on.
+    """
+    xp = array_namespace(logit)
+    a, b = weights["pick"][0], weights["pick"][1]
+    return 1.0 / (1.0 + xp.exp(-(a * logit + b)))
+
+
 class Judge:
     """(tokens, table, agreement) -> expected ARI, P(K), doubt.
 
@@ -204,6 +215,7 @@ def judge_shapes(n_token: int, n_table: int, n_hidden: int) -> dict[str, tuple[i
         "token_scale": (n_token,),
         "table_mean": (n_table,),
         "table_scale": (n_table,),
+        "pick": (2,),
         "W_token": (2 * n_token + N_COMPANY, h),
         "W_table": (n_table, h),
         "b_in": (h,),

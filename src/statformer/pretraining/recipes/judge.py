@@ -42,7 +42,7 @@ from statformer.tasks.wide import WIDE_RATES, pieces
 
 MAX_COMPONENTS = 30
 _MAX_LABELINGS = 80  # of one table in training
-_FIXED = ("token_mean", "token_scale", "table_mean", "table_scale")
+_FIXED = ("token_mean", "token_scale", "table_mean", "table_scale", "pick")
 _FIRST_KIND = N_TOKEN_FEATURES - len(KINDS) - 1
 
 
@@ -166,6 +166,7 @@ class JudgeRecipe(Recipe):
             "token_scale": torch.from_numpy(np.where(scale > 1e-4, scale, 1.0)),
             "table_mean": torch.from_numpy(middle),
             "table_scale": torch.from_numpy(np.where(of_table > 1e-4, of_table, 1.0)),
+            "pick": torch.tensor([1.0, 0.0]),
         }
 
     def _tokens(self, t: int) -> np.ndarray:
@@ -317,6 +318,36 @@ class JudgeRecipe(Recipe):
             _add(found, "eval_trust", trust[None].expand(b))
         return {k: float(np.mean(v)) for k, v in found.items()}
 
+    def calibrated(self, module: nn.Module) -> Tensor:
+        """(a, b) of sigma(a logit + b), fitted to the ARI of the picks on the validation tables.
+
+        Picks at the true K and, beside a sweep, at the K of the extra proposals.
+        """
+        logits, reached = [], []
+        for first in range(0, len(self.validation), 48):
+            rows = self.validation[first : first + 48]
+            b = len(rows)
+            for mode in (0.0, 0.7):
+                with torch.no_grad():
+                    batch = self._batch(
+                        rows, np.full(b, mode), np.full((b, 2), 0.45), np.ones((b, len(KINDS)))
+                    )
+                    said = module(batch.evidence)
+                usable = batch.evidence.is_there & (batch.evidence.n_clusters > 1)
+                low = torch.where(usable, said.logit, torch.full_like(said.logit, -99.0))
+                best = low.argmax(-1, keepdim=True)
+                some = usable.any(-1) & (batch.n_components > 1)
+                logits.append(torch.gather(low, 1, best)[some, 0].double())
+                reached.append(torch.gather(batch.ari, 1, best)[some, 0].double().clamp(0.0, 1.0))
+        x, y = torch.cat(logits), torch.cat(reached)
+        line = torch.tensor([1.0, 0.0], dtype=torch.float64)
+        for _ in range(20):  # Newton steps of a logistic regression; y is a share
+            p = torch.sigmoid(line[0] * x + line[1])
+            design = torch.stack([x, torch.ones_like(x)])
+            curvature = (design * (p * (1.0 - p))) @ design.mT + 1e-6 * torch.eye(2).double()
+            line = line - torch.linalg.solve(curvature, design @ (p - y))
+        return line.float()
+
     def learning_rate(self, step: int, n_steps: int) -> float:
         warm = min(1.0, (step + 1) / 100.0)
         return self.peak_learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * step / n_steps))
@@ -333,6 +364,7 @@ class JudgeRecipe(Recipe):
         reference = depth_reference(self.pool["table"][self.training].astype(np.float64))
         depth = {k: torch.from_numpy(np.asarray(v)) for k, v in reference.items()}
         own = {f"judge.{k}": v.detach().float() for k, v in module.tensors().items()}
+        own["judge.pick"] = self.calibrated(module)
         return {**em, **own, **depth}
 
 
