@@ -84,6 +84,8 @@ def learn_column(
     if not categorical:
         numbers = to_numbers(name, values)
         there = ~np.isnan(numbers)
+        if there.all() and len(there):
+            return Column(name, _median(numbers, weight))
         if not there.any():
             raise ValueError(f"column {name!r} holds no value at all; drop it")
         return Column(name, _median(numbers[there], weight[there]))

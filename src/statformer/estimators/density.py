@@ -29,6 +29,8 @@ from statformer.estimators.problems import n_parameters
 from statformer.nn.em_network import log_density, respond
 
 CHUNK_ELEMENTS = 2**22  # rows x components x features of one chunk of `predict`: 32 MB
+PIECE_ELEMENTS = 2**18  # the same of what is computed at a time
+PIECE_ROWS = 2**10  # and no fewer rows than these
 
 
 @dataclass(frozen=True)
@@ -141,8 +143,9 @@ class FrozenMixture:
         return slice(None) if self.layout is None else list(self.layout.numbers)
 
     def _readable(self, X: Float[np.ndarray, "n d"]) -> Iterator[Float[np.ndarray, "n d"]]:
-        """X at once; with gaps, where each row may have matrices of its own, in shorter pieces."""
-        step = max(len(X), 1)
+        """Pieces that stay in a processor's cache; short ones where gaps ask for many matrices."""
+        size = max(self.centres.means.shape[1] * self.centres.means.shape[2], X.shape[1], 1)
+        step = max(PIECE_ELEMENTS // size, PIECE_ROWS)
         if not self.needs_complete_rows and np.isnan(X).any():
             _, c, p = self.centres.means.shape
             step = max(1, CHUNK_ELEMENTS // (c * max(p, 1) ** 2))

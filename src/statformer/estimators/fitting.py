@@ -37,6 +37,7 @@ from statformer.estimators.context import (
 from statformer.estimators.density import FrozenMixture
 from statformer.estimators.devices import Backend
 from statformer.estimators.effort import Effort
+from statformer.estimators.long_rows import draw_long_rows
 from statformer.estimators.problems import Habit, Problem, Solution
 from statformer.estimators.starts import one_hot
 from statformer.estimators.table import check_table, learn_table, table_names
@@ -90,16 +91,8 @@ def prepare(model: AttentionMixture, X: Any, sample_weight: Any) -> Prepared:
     weight = check_weights_of_rows(sample_weight, X.shape[0])
     model._encoder = learn_table(X, weight, model.categorical_features, table_names(X))
     rng = as_generator(model.random_state)
-    rows = canonical_rows(model._encoder.encode_cells(X), weight)
     layout = CellLayout.of(model._encoder.columns)
-    has_cells = bool(layout.blocks) or bool(np.isnan(rows.X).any())
-    n_rows = native_rows(layout, rows.X, max_context, max_features) if has_cells else max_context
-    if n_rows is None:
-        matrix, filled = model._encoder.encode(X)
-        if filled.n_cells:
-            warnings.warn(filled.message(), MissingValuesWarning, stacklevel=4)
-        rows, n_rows, has_cells = canonical_rows(matrix, weight), max_context, False
-    rows = draw_rows(rows, n_rows, rng)
+    rows, has_cells = _context(model, X, weight, layout, max_context, max_features, rng)
     if K is not None and len(rows.X) < K:
         raise ValueError(
             f"n_components={K} needs at least as many distinct rows; the table has {len(rows.X)} "
@@ -119,6 +112,33 @@ def prepare(model: AttentionMixture, X: Any, sample_weight: Any) -> Prepared:
     return Prepared(
         X, weight, rows, standardizer, Problem(standardizer(rows.X), rows.weight, rng, K)
     )
+
+
+def _context(
+    model: AttentionMixture,
+    X: Any,
+    weight: Float[np.ndarray, " n"],
+    layout: CellLayout,
+    max_context: int,
+    max_features: int,
+    rng: np.random.Generator,
+) -> tuple[Rows, bool]:
+    """The rows that are read, and whether cells of theirs are missing or categorical."""
+    matrix = model._encoder.encode_cells(X)
+    if not layout.blocks:
+        drawn = draw_long_rows(matrix, weight, max_context, rng)
+        if drawn is not None:
+            return drawn, False
+    rows = canonical_rows(matrix, weight)
+    has_cells = bool(layout.blocks) or bool(np.isnan(rows.X).any())
+    n_rows = native_rows(layout, rows.X, max_context, max_features) if has_cells else max_context
+    if n_rows is None:
+        matrix, filled = model._encoder.encode(X)
+        if filled.n_cells:
+            # this frame, `prepare`, `fit` and its caller
+            warnings.warn(filled.message(), MissingValuesWarning, stacklevel=5)
+        rows, n_rows, has_cells = canonical_rows(matrix, weight), max_context, False
+    return draw_rows(rows, n_rows, rng), has_cells
 
 
 def solve(
@@ -154,7 +174,7 @@ def finish(model: AttentionMixture, prepared: Prepared, found: Solution, on: Bac
     mixture = mixture.reordered(order)
     model.n_components_proba_ = np.exp(found.log_proba)
     model._adopt(mixture)
-    labels = model._labels(prepared.X)
+    labels, is_close = model._claims(prepared.X)
     while True:
         counts = np.bincount(labels, prepared.weight, minlength=mixture.n_components)
         again = np.argsort(-counts, kind="stable")
@@ -163,7 +183,15 @@ def finish(model: AttentionMixture, prepared: Prepared, found: Solution, on: Bac
             break
         order, mixture = order[again], mixture.reordered(again)
         model._adopt(mixture)
-        labels = model._labels(prepared.X)
+        place = np.full(len(counts), -1)
+        place[again] = np.arange(len(again))
+        renamed = place[labels]
+        # the order decides where two clusters claim a row alike; rows of weight 0 may have owned
+        # what is gone
+        if is_close or (renamed < 0).any():
+            labels, is_close = model._claims(prepared.X)
+        else:
+            labels = renamed
     model.labels_ = labels
     model._origin = Origin(
         prepared.rows,

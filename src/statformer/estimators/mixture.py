@@ -40,6 +40,8 @@ from statformer.estimators.effort import effort_of
 from statformer.estimators.io import load, save_model
 from statformer.estimators.table import Filled, check_table, chunks
 
+ALIKE = 1e-9  # responsibilities that rounding may tell apart
+
 
 class AttentionMixture(
     ClassNamePrefixFeaturesOutMixin,
@@ -386,8 +388,16 @@ class AttentionMixture(
 
     def _labels(self, X: Any, warn: bool = False) -> Int[np.ndarray, " n"]:
         """`predict` without checks; silent about filled cells while fitting."""
+        return self._claims(X, warn)[0]
+
+    def _claims(self, X: Any, warn: bool = False) -> tuple[Int[np.ndarray, " n"], bool]:
+        """Labels, and whether two clusters claim some row alike, up to rounding."""
         on = backend(self.device)
         labels = np.empty(X.shape[0], dtype=np.int64)
+        is_close = False
         for rows, matrix in self._encoded(X, warn):
-            labels[rows] = self._mixture.responsibilities(matrix, on).argmax(axis=1)
-        return labels
+            r = self._mixture.responsibilities(matrix, on)
+            labels[rows] = r.argmax(axis=1)
+            claims = r >= r.max(axis=1, keepdims=True) - ALIKE
+            is_close = is_close or int(np.count_nonzero(claims)) > len(r)
+        return labels, is_close

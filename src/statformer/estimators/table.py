@@ -135,11 +135,12 @@ def learn_table(
     chosen = is_categorical(X, categorical_features, names)
     rows = weight > 0
     every = bool(rows.all())
+    weight = weight if every else weight[rows]
     columns = []
     for j, name in enumerate(names):
         values = column_values(X, j)
         values = values if every else values[rows]
-        columns.append(learn_column(name, values, weight[rows], chosen[j]))
+        columns.append(learn_column(name, values, weight, chosen[j]))
     return TableEncoder(tuple(columns))
 
 
