@@ -132,7 +132,7 @@ def test_parts_g_to_j_fill_one_file(weights: str, sizes: Sizes, tmp_path: Path) 
     assert "false splits where K = 1" in cells["g: one cluster"]
     assert all(i["value"] <= 0 for i in cells["g: shapes"]["log score"].values())
     judged = cells["h: wide prior"]
-    assert {judging.JUDGE, judging.ALONE, *indices.NAMES} < set(judged[judging.GIVEN])
+    assert {judging.JUDGE, *indices.NAMES} < set(judged[judging.GIVEN])
     best = judged[judging.GIVEN][judging.BEST]["value"]
     assert all(found["value"] <= best + 1e-9 for found in judged[judging.GIVEN].values())
     assert set(cells["i: wide prior"]["ECE"]) == set(calibration.METHODS)

@@ -78,7 +78,7 @@ def _believed_k(cells: list[Mapping[str, Any]], method: str) -> tuple[str, ...]:
 
 def _judged(cells: Cells) -> list[Sheet]:
     found = []
-    selectors = (judging.JUDGE, judging.ALONE, given_k.SELECTOR, *indices.NAMES, judging.BEST)
+    selectors = (judging.JUDGE, given_k.SELECTOR, *indices.NAMES, judging.BEST)
     for task in (judging.GIVEN, judging.UNKNOWN):
         sheet = Sheet(f"{task}: mean ARI of the candidate that is picked", ("battery", *selectors))
         exact = Sheet(f"{task}: how often the pick has the true K", ("battery", *selectors[:-1]))

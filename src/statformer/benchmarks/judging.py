@@ -2,7 +2,7 @@
 
 For every table there is one set of candidate labelings, and every selector picks one of them:
 
-given    the pool of classical methods, B' and the network, all with the true K
+given    the pool of classical methods and the network, all with the true K
 unknown  four classical methods at every K from 2 to 10
 
 What counts is the ARI of the labeling that was picked. Axes: n points, d features, m candidates.
@@ -10,6 +10,7 @@ What counts is the ARI of the labeling that was picked. Axes: n points, d featur
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 import statformer
-from statformer.benchmarks import batched_em, classical, indices, linkage, rivals
+from statformer.benchmarks import classical, indices, linkage, rivals
 from statformer.benchmarks.batteries import (
     IN_PRIOR,
     LEFT,
@@ -38,7 +39,7 @@ from statformer.benchmarks.settings import Bench
 from statformer.benchmarks.sources import Table
 from statformer.runs.intervals import difference_interval, mean_interval
 
-JUDGE, ALONE = "judge", "judge, each alone"  # all candidates in one call, or one at a time
+JUDGE, ALONE = "judge", "judge, one labeling alone"  # all candidates in one call, or one of them
 BEST = "best candidate"
 OURS = "pretrained"
 GIVEN, UNKNOWN = "K given", "K unknown"
@@ -74,8 +75,8 @@ def measure(job: Job) -> Rows:
                 [expected[places[name]] if name in places else -np.inf for name in given]
             )
         _pick(rows, GIVEN, table, given, values)
-        for name in (JUDGE, ALONE):
-            rows.setdefault(f"bins: {name}", []).append(_bins(values[name], values[BEST]))
+        rows.setdefault(f"bins: {JUDGE}", []).append(_bins(values[JUDGE], values[BEST]))
+        rows.setdefault(f"bins: {ALONE}", []).append(_alone(table, given, job, seed))
         rows.setdefault("own expected ARI", []).append(
             np.nan if model is None else model.expected_ari_
         )
@@ -93,28 +94,19 @@ def _given(table: Table, Z: Matrix, job: Job, seed: int) -> tuple[Candidates, An
     K = table.n_components
     found = classical.labelings(Z, K, seed)
     del found[classical.BIC_EM]  # one of the four is the same labeling
-    found[batched_em.AGREED] = _agreed(table.plain(), K, seed)
     (model,) = fit([table.given()], K, job.weights, seed)
     found[OURS] = None if model is None else model.labels_
     return {name: labels for name, labels in found.items() if labels is not None}, model
 
 
-def _agreed(X: Matrix, K: int, seed: int) -> Labels | None:
-    try:
-        return batched_em.batched_em(X, K, np.random.default_rng(seed))[batched_em.AGREED]
-    except classical.FAILURES:
-        return None
-
-
 def _refit_given(
     table: Table, job: Job, seed: int, Z: Matrix, draw: int
 ) -> dict[object, Labels | None]:
-    """Every method on some rows; all of them read z-scores here, the network too."""
+    """Every method on some rows; all of them read z-scores here, the network too (and quickly)."""
     K = table.n_components
     found: dict[object, Labels | None] = {}
     found.update(classical.labelings(Z, K, seed + draw))
-    found[batched_em.AGREED] = _agreed(Z, K, seed + draw)
-    (model,) = fit([Z], K, job.weights, seed + draw)
+    (model,) = fit([Z], K, job.weights, seed + draw, effort="fast")
     found[OURS] = None if model is None else model.labels_
     return found
 
@@ -144,13 +136,22 @@ def _judged(
     values = indices.inner_indices(Z, labelings)
     rng = np.random.default_rng(seed)
     values[indices.STABILITY] = indices.stability(Z, found, refit, rng)
-    X = table.given()
-    values[JUDGE] = np.asarray(statformer.judge(X, np.stack(labelings), weights=job.weights))
-    values[ALONE] = np.array(
-        [statformer.judge(X, labels, weights=job.weights) for labels in labelings]
-    )
+    values[JUDGE] = np.asarray(_judge(table, np.stack(labelings), job))
     values[BEST] = np.array([ari(table.y, labels) for labels in labelings])
     return values
+
+
+def _judge(table: Table, labels: np.ndarray, job: Job) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return statformer.judge(table.given(), labels, weights=job.weights)
+
+
+def _alone(table: Table, found: Candidates, job: Job, seed: int) -> Float[np.ndarray, "k 3"]:
+    """Bins of one candidate, drawn at random and judged without the others."""
+    labels = list(found.values())[int(np.random.default_rng(seed).integers(len(found)))]
+    expected = np.array([_judge(table, labels, job)])
+    return _bins(expected, np.array([ari(table.y, labels)]))
 
 
 def _pick(

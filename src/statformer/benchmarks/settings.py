@@ -41,7 +41,7 @@ class Sizes:
     tables: int  # of a battery of (f)
     per_job: int = 5
     unknown_tables: int = 40  # of a battery of (g)
-    judged_tables: int = 30  # of a battery of (h)
+    judged_tables: int = 24  # of a battery of (h)
     calibrated_tables: int = 40  # of a battery of (i)
     effort_tables: int = 40  # of a battery of (j)
     rows: tuple[int, ...] = (150, 300, 500)
