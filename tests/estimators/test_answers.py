@@ -77,7 +77,8 @@ def test_whoever_is_chosen_answers(path: Path, prefer: Any, kind: str) -> None:
     model = AttentionMixture(weights=path, n_init=2, random_state=0).fit(X)
     assert model.n_components_ == 3
     assert model.n_components_proba_.argmax() == 2
-    assert model.expected_ari_ == pytest.approx(1.0 / (1.0 + np.exp(-4.0)))
+    a, b = resolve_weights(path).judge["pick"]
+    assert model.expected_ari_ == pytest.approx(1.0 / (1.0 + np.exp(-4.0 * a - b)))
     np.testing.assert_array_equal(model.predict(X), model.labels_)
     np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1.0)
     assert np.isfinite(model.score_samples(X)).all()
@@ -90,6 +91,26 @@ def test_whoever_is_chosen_answers(path: Path, prefer: Any, kind: str) -> None:
     assert trace.shape == (n_layers.get(kind, TEXTBOOK_LOOPS), 90, 3)
     np.testing.assert_allclose(trace[-1], model.predict_proba(X[model.context_]), atol=1e-3)
     np.testing.assert_array_equal(trace[-1].argmax(axis=1), model.labels_[model.context_])
+
+
+@pytest.mark.parametrize("K", [1, None])
+def test_one_cluster_is_learned_layers_and_right_as_often_as_it_is_likely(
+    path: Path, monkeypatch: pytest.MonkeyPatch, K: int | None
+) -> None:
+    def judge(evidence: Evidence, max_components: int) -> Judgement:
+        log_p = np.full((1, max_components + 1), -np.inf)
+        log_p[0, :2] = np.log([0.7, 0.3])
+        logit = np.random.default_rng(0).normal(size=evidence.is_there.shape)
+        return Judgement(logit, log_p, np.full(logit.shape, 0.5))
+
+    monkeypatch.setattr(pretrained, "Judge", lambda _: judge)
+    X = table()
+    model = AttentionMixture(K, weights=path, effort="fast", random_state=0).fit(X)
+    assert model.n_components_ == 1
+    assert model.expected_ari_ == pytest.approx(0.7 if K is None else 1.0)
+    assert model._origin.habit is None
+    assert len(model.trace_) == N_LAYERS
+    np.testing.assert_array_equal(model.predict_proba(X), 1.0)
 
 
 def test_kinds_give_different_answers(path: Path, prefer: Any) -> None:

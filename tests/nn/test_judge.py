@@ -9,7 +9,15 @@ import pytest
 import torch
 
 from judges import judge_weights
-from statformer.nn.judge import N_BLOCKS, Evidence, Judge, Judgement, company, judge_shapes
+from statformer.nn.judge import (
+    N_BLOCKS,
+    Evidence,
+    Judge,
+    Judgement,
+    company,
+    judge_shapes,
+    of_the_best,
+)
 
 N_TOKEN, N_TABLE, J = 7, 3, 9
 
@@ -75,7 +83,7 @@ def test_every_weight_and_every_input_has_a_say() -> None:
 
     weights = judge_weights(0, N_TOKEN, N_TABLE)
     assert weights.keys() == judge_shapes(N_TOKEN, N_TABLE, 8).keys()
-    for name in weights:
+    for name in weights.keys() - {"pick"}:  # what `of_the_best` reads
         rng = np.random.default_rng(1)
         moved = weights[name] * (1.0 + 0.1 * rng.normal(size=weights[name].shape))
         assert change(Judge({**weights, name: moved})(e, J)) > 1e-6, name
@@ -88,6 +96,15 @@ def test_every_weight_and_every_input_has_a_say() -> None:
     }
     for name, value in moved_inputs.items():
         assert change(judge()(replace(e, **{name: value}), J)) > 1e-6, name
+
+
+def test_what_the_best_is_expected_to_reach() -> None:
+    logit = np.array([-1.0, 0.0, 3.0])
+    found = of_the_best(logit, {"pick": np.array([0.5, -1.0])})
+    np.testing.assert_allclose(found, 1.0 / (1.0 + np.exp(1.0 - 0.5 * logit)))
+    said = judge()(evidence(), J)
+    plain = of_the_best(said.logit, {"pick": np.array([1.0, 0.0])})
+    np.testing.assert_allclose(plain, said.expected_ari)
 
 
 def test_labelings_have_no_order() -> None:

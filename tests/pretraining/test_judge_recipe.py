@@ -111,6 +111,28 @@ def test_the_estimator_takes_what_is_exported(
     np.testing.assert_array_equal(model.predict(X), model.labels_)
 
 
+class Bent(torch.nn.Module):
+    """The module with logits 2 x + 1 in the place of x."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, evidence: Evidence) -> Judgement:
+        said = self.module(evidence)
+        return Judgement(2.0 * said.logit + 1.0, said.log_p, said.doubt)
+
+
+def test_the_picks_are_calibrated(recipe: JudgeRecipe, trained: Result) -> None:
+    """However the logits are stretched, the expected ARI of the pick is the same."""
+    a, b = recipe.calibrated(trained.module).tolist()
+    exported = resolve_weights(trained.weights_path).judge["pick"]
+    np.testing.assert_allclose(exported, [a, b], rtol=1e-6)
+    found = recipe.calibrated(Bent(trained.module))
+    np.testing.assert_allclose(found, [a / 2, b - a / 2], atol=1e-3)
+    assert (a, b) != (1.0, 0.0)
+
+
 def test_other_modules_are_not_exported(recipe: JudgeRecipe) -> None:
     with pytest.raises(TypeError, match="exports JudgeModule"):
         recipe.export(torch.nn.Identity())
