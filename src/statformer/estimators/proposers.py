@@ -37,7 +37,7 @@ from statformer.estimators.starts import (
 )
 from statformer.nn.em_network import EMNetwork, log_density
 from statformer.proposals.kinds import KINDS, LEARNED, LLOYD, MERGED, MIDDLE, RUN_FEATURES
-from statformer.proposals.merging import Micro, merge_owners, micro_clusters, owned_labels
+from statformer.proposals.merging import Micro, merge_owners, micro_clusters_of, owned_labels
 
 HABITS = {
     "full": Habit("full", 1e-2),
@@ -148,8 +148,11 @@ def propose(
             for row, proposals in zip(rows, made, strict=True):
                 found[members[row]] += proposals
     if any(kind in MERGED for kind in plan.kinds):
-        for i, problem in enumerate(problems):
-            found[i] += _merged(problem, [int(k) for k in counts[i]], plan)
+        micros = micro_clusters_of(
+            [p.X for p in problems], [p.weight for p in problems], [p.rng for p in problems]
+        )
+        for i, micro in enumerate(micros):
+            found[i] += _merged(micro, [int(k) for k in counts[i]], plan)
     return found
 
 
@@ -495,13 +498,10 @@ def _within(problem: Problem, labels: Int[np.ndarray, " n"]) -> float:
     return -float((total * (means**2).sum(axis=1)).sum())
 
 
-def _merged(problem: Problem, counts: Sequence[int], plan: Plan) -> list[Proposal]:
+def _merged(micro: Micro, counts: Sequence[int], plan: Plan) -> list[Proposal]:
     """Clusters of any shape: small components that belong together."""
-    micro = micro_clusters(problem.X, problem.weight, problem.rng)
     found = []
-    for name, owners in merge_owners(micro, counts).items():
-        if name not in plan.kinds:
-            continue
+    for name, owners in merge_owners(micro, counts, plan.kinds).items():
         for K, labels, owner in zip(counts, owned_labels(micro, owners), owners, strict=True):
             features = np.zeros(len(RUN_FEATURES))
             features[2] = np.log(K / len(np.unique(labels)))

@@ -13,7 +13,7 @@ Axes: n rows, d columns, c micro-clusters, k numbers of clusters (or clusters of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -103,40 +103,94 @@ def micro_clusters(
     one per row are scaled up to that. Beyond `max_rows` rows every (sum / max_rows)-th unit of
     weight is kept for the pairs. Raises ValueError when no row has weight.
     """
-    mass = np.asarray(weight, dtype=np.float64)
-    X = np.asarray(X, dtype=np.float64)
-    there = np.flatnonzero(mass > 0)
-    if len(there) == 0:
-        raise ValueError("weight is 0 for every row; give at least one row a weight above 0")
-    mass = mass * max(1.0, len(there) / float(mass.sum()))
-    used, held = _thinned(there, mass[there], max_rows, rng)
-    rows = X[used]
-    c = micro_count(float(held.sum()), len(used))
-    tables = Tables(rows[None], held[None])
-    start = kmeans_plus_plus(tables, np.array([c]), rng.random((1, c, _TRIALS)))
-    hot = lloyd(tables, start, np.ones((1, c), dtype=bool), _LLOYD_STEPS)[0]
-    labels = hot.argmax(axis=1)
-    means = _means(rows, held, labels)
-    # Lloyd may stop short of rest: the nearest mean decides, and means that lost all rows go
-    while True:
-        squared = pairwise_squared(rows, means)
-        labels = squared.argmin(axis=1)
-        kept = np.unique(labels)
-        if len(kept) == len(means):
-            break
-        means = means[kept]
-    within = held @ np.take_along_axis(squared, labels[:, None], axis=1)[:, 0]
-    connections = connect(rows, held, labels)
-    variance = within / (held.sum() * X.shape[1])
-    readout = MicroReadout(
-        connections.mass / held.sum(), means, max(variance, _least_variance(means))
-    )
-    if len(rows) < len(X):
-        labels = pairwise_squared(X, means).argmin(axis=1)
-    return Micro(readout, labels, readout.shares(X), connections)
+    (found,) = micro_clusters_of([X], [weight], [rng], max_rows)
+    return found
 
 
-def merge_owners(micro: Micro, counts: Sequence[int]) -> dict[str, Int[np.ndarray, "k c"]]:
+def micro_clusters_of(
+    X: Sequence[Float[np.ndarray, "n d"]],
+    weight: Sequence[Float[np.ndarray, " n"]],
+    rngs: Sequence[np.random.Generator],
+    max_rows: int = MAX_ROWS,
+) -> list[Micro]:
+    """`micro_clusters` of several tables; those of one shape are seeded side by side."""
+    drafts = [
+        _Draft.of(np.asarray(x, dtype=np.float64), w, rng, max_rows)
+        for x, w, rng in zip(X, weight, rngs, strict=True)
+    ]
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for i, draft in enumerate(drafts):
+        alike.setdefault((*draft.rows.shape, draft.uniforms.shape[1]), []).append(i)
+    found: dict[int, Micro] = {}
+    for (*_, c), members in alike.items():
+        held = [drafts[i] for i in members]
+        tables = Tables(np.stack([d.rows for d in held]), np.stack([d.held for d in held]))
+        uniforms = np.concatenate([d.uniforms for d in held])
+        start = kmeans_plus_plus(tables, np.full(len(held), c), uniforms)
+        hot = lloyd(tables, start, np.ones((len(held), c), dtype=bool), _LLOYD_STEPS)
+        for i, labels in zip(members, hot.argmax(axis=2), strict=True):
+            found[i] = drafts[i].finished(labels)
+    return [found[i] for i in range(len(drafts))]
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A table before its micro-clusters.
+
+    X         "n d"    every row
+    rows      "m d"    those whose pairs are looked at
+    held      "m"      their mass
+    uniforms  "1 c t"  what seeding draws from
+    """
+
+    X: Float[np.ndarray, "n d"]
+    rows: Float[np.ndarray, "m d"]
+    held: Float[np.ndarray, " m"]
+    uniforms: Float[np.ndarray, "1 c t"]
+
+    @classmethod
+    def of(
+        cls,
+        X: Float[np.ndarray, "n d"],
+        weight: Float[np.ndarray, " n"],
+        rng: np.random.Generator,
+        max_rows: int,
+    ) -> _Draft:
+        mass = np.asarray(weight, dtype=np.float64)
+        there = np.flatnonzero(mass > 0)
+        if len(there) == 0:
+            raise ValueError("weight is 0 for every row; give at least one row a weight above 0")
+        mass = mass * max(1.0, len(there) / float(mass.sum()))
+        used, held = _thinned(there, mass[there], max_rows, rng)
+        c = micro_count(float(held.sum()), len(used))
+        return cls(X, X[used], held, rng.random((1, c, _TRIALS)))
+
+    def finished(self, labels: Int[np.ndarray, " m"]) -> Micro:
+        """The micro-clusters that Lloyd's labels of the rows lead to."""
+        X, rows, held = self.X, self.rows, self.held
+        means = _means(rows, held, labels)
+        # Lloyd may stop short of rest: the nearest mean decides, and means that lost all rows go
+        while True:
+            squared = pairwise_squared(rows, means)
+            labels = squared.argmin(axis=1)
+            kept = np.unique(labels)
+            if len(kept) == len(means):
+                break
+            means = means[kept]
+        within = held @ np.take_along_axis(squared, labels[:, None], axis=1)[:, 0]
+        connections = connect(rows, held, labels)
+        variance = within / (held.sum() * X.shape[1])
+        readout = MicroReadout(
+            connections.mass / held.sum(), means, max(variance, _least_variance(means))
+        )
+        if len(rows) < len(X):
+            labels = pairwise_squared(X, means).argmin(axis=1)
+        return Micro(readout, labels, readout.shares(X), connections)
+
+
+def merge_owners(
+    micro: Micro, counts: Sequence[int], habits: Collection[str] = tuple(HABITS)
+) -> dict[str, Int[np.ndarray, "k c"]]:
     """For each habit the cluster of every micro-cluster, at each number of clusters in `counts`.
 
     A number above the number of micro-clusters is answered with as many clusters as there are.
@@ -145,7 +199,9 @@ def merge_owners(micro: Micro, counts: Sequence[int]) -> dict[str, Int[np.ndarra
     wrong = [count for count in counts if count < 1]
     if wrong:
         raise ValueError(f"counts has {wrong[0]}; numbers of clusters are 1 or more")
-    return {name: habit(micro.connections, counts) for name, habit in HABITS.items()}
+    return {
+        name: habit(micro.connections, counts) for name, habit in HABITS.items() if name in habits
+    }
 
 
 def merge_labels(micro: Micro, counts: Sequence[int]) -> dict[str, Int[np.ndarray, "k n"]]:
