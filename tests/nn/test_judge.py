@@ -85,8 +85,12 @@ def test_every_weight_and_every_input_has_a_say() -> None:
     assert weights.keys() == judge_shapes(N_TOKEN, N_TABLE, 8).keys()
     for name in weights.keys() - {"pick"}:  # what `of_the_best` reads
         rng = np.random.default_rng(1)
-        moved = weights[name] * (1.0 + 0.1 * rng.normal(size=weights[name].shape))
-        assert change(Judge({**weights, name: moved})(e, J)) > 1e-6, name
+        factor = 1.0 + 0.1 * rng.normal(size=weights[name].shape)
+        of_blocks = len(factor) == N_BLOCKS and factor.ndim > 1  # each block has its own
+        for part in range(N_BLOCKS) if of_blocks else [slice(None)]:
+            moved = weights[name].copy()
+            moved[part] *= factor[part]
+            assert change(Judge({**weights, name: moved})(e, J)) > 1e-6, (name, part)
     moved_inputs = {
         "tokens": e.tokens + 0.1,
         "table": e.table + 0.1,
