@@ -97,6 +97,15 @@ class Clusters:
         """Means over clusters, each as heavy as its share."""
         return self.total(self.share * per_cluster)
 
+    def side_by_side(
+        self, per_cluster: Float[np.ndarray, "t p"]
+    ) -> tuple[Float[np.ndarray, "m c p"], Bool[np.ndarray, "m c"]]:
+        """The clusters of each labeling in a row of their own, and which places are clusters."""
+        places = np.arange(int(self.counts.max(initial=1)))
+        there = places < self.counts[:, None]
+        index = np.where(there, self.first[:, None] + places, self.first[:, None])
+        return per_cluster[index], there
+
     def smallest(self, per_cluster: Float[np.ndarray, " t"]) -> Float[np.ndarray, " m"]:
         """The least value among the clusters of each labeling."""
         found: Float[np.ndarray, " m"] = np.minimum.reduceat(per_cluster, self.first)
@@ -111,37 +120,44 @@ class Clusters:
 def side_by_side(view: TableView, labels: Int[np.ndarray, "m n"]) -> Clusters:
     """Number the clusters of all labelings; rows labelled -1 are one cluster of their own."""
     m, n = labels.shape
-    codes = np.empty((m, n), dtype=np.int64)
-    counts = np.empty(m, dtype=np.int64)
-    place = 0
-    for i, row in enumerate(labels):
-        seen = np.zeros(int(row.max()) + 2, dtype=np.int64)
-        seen[row] = 1  # -1 is the last place
-        number = np.cumsum(seen) - 1
-        counts[i] = number[-1] + 1
-        codes[i] = place + number[row]
-        place += int(counts[i])
-    member = np.zeros((n, place))
-    member[np.arange(n)[None, :], codes] = 1.0
+    width = int(labels.max(initial=0)) + 2
+    labels = np.where(labels < 0, width - 1, labels)  # noise comes last
+    seen = np.zeros((m, width), dtype=np.int64)
+    np.put_along_axis(seen, labels, 1, axis=1)
+    number = np.cumsum(seen, axis=1)
+    counts = number[:, -1].copy()
     first = np.cumsum(counts) - counts
+    codes = np.take_along_axis(number, labels, axis=1) + (first - 1)[:, None]
+    member = np.zeros((n, int(counts.sum())))
+    member[np.arange(n)[None, :], codes] = 1.0
     return Clusters(codes, first, counts, member, view.share @ member)
 
 
-def agreement(view: TableView, clusters: Clusters) -> Float[np.ndarray, "m m"]:
-    """Adjusted Rand index between all pairs of labelings, rows counted by weight."""
-    weighted = clusters.member * view.weight[:, None]
-    both = weighted.T @ clusters.member
+def agreement(
+    view: TableView, clusters: Clusters, others: Clusters | None = None
+) -> Float[np.ndarray, "m k"]:
+    """Adjusted Rand index of each labeling with each other one, rows counted by weight.
+
+    others: the labelings to compare with; None for the same.
+    """
+    others = clusters if others is None else others
+    weighted, member = others.member * view.weight[:, None], clusters.member
+    if view.size < 2**24 and (view.weight == np.rint(view.weight)).all():
+        # whole numbers of this size are exact in single precision
+        weighted, member = weighted.astype(np.float32), member.astype(np.float32)
+    both = (member.T @ weighted).astype(np.float64)
 
     def pairs(x: np.ndarray) -> np.ndarray:
         return np.maximum(x * (x - 1.0) / 2.0, 0.0)
 
     together = np.add.reduceat(
-        np.add.reduceat(pairs(both), clusters.first, axis=0), clusters.first, axis=1
+        np.add.reduceat(pairs(both), clusters.first, axis=0), others.first, axis=1
     )
-    alone = clusters.total(pairs(view.weight @ clusters.member))
+    alone = clusters.total(pairs(view.weight @ clusters.member))[:, None]
+    theirs = others.total(pairs(view.weight @ others.member))[None, :]
     total = max(float(pairs(np.array(view.size))), _TINY)
-    expected = alone[:, None] * alone[None, :] / total
-    most = 0.5 * (alone[:, None] + alone[None, :])
+    expected = alone * theirs / total
+    most = 0.5 * (alone + theirs)
     gap = most - expected
     same = np.abs(gap) <= _TINY * max(total, 1.0)
     return np.where(same, 1.0, (together - expected) / np.where(same, 1.0, gap))
@@ -241,14 +257,17 @@ def _gaussian(view: TableView, clusters: Clusters) -> list[np.ndarray]:
     base = np.linalg.solve(whole + unit * eye, centred.T).T
     alone = -0.5 * base_full - 0.5 * float(view.share @ (centred * base).sum(axis=1))
     soft = evidence @ view.share - alone
-    fourth = (weighted.T * maha**2).sum(axis=1) / (share + _TINY)
+    own_maha = maha[clusters.codes, rows]
+    fourth = clusters.sum_rows(view.share * own_maha**2) / (share + _TINY)
     kurtosis = np.log(fourth / (p * (p + 2.0)) + 1e-3)
     values, vectors = np.linalg.eigh(full)
     axis = vectors[:, :, -1]  # t p
-    along = view.Z @ axis.T - (means * axis).sum(axis=1)[None, :]  # n t
-    second_moment = (weighted * along**2).sum(axis=0) / (share + _TINY) + _TINY
-    skew = (weighted * along**3).sum(axis=0) / (share + _TINY) / second_moment**1.5
-    tail = (weighted * along**4).sum(axis=0) / (share + _TINY) / second_moment**2
+    along = axis @ view.Z.T  # t n
+    along = along[clusters.codes, rows] - (means * axis).sum(axis=1)[clusters.codes]  # m n
+    square = along**2
+    second_moment = clusters.sum_rows(view.share * square) / (share + _TINY) + _TINY
+    skew = clusters.sum_rows(view.share * square * along) / (share + _TINY) / second_moment**1.5
+    tail = clusters.sum_rows(view.share * square**2) / (share + _TINY) / second_moment**2
     bimodality = (skew**2 + 1.0) / np.maximum(tail, 1.0)
     tied_inverse = np.linalg.inv(np.linalg.cholesky(tied + unit * eye))
     z = (np.repeat(tied_inverse, clusters.counts, axis=0) @ means[:, :, None])[:, :, 0]
@@ -278,14 +297,18 @@ def _gaussian(view: TableView, clusters: Clusters) -> list[np.ndarray]:
 
 def _nearest(z: Float[np.ndarray, "t p"], clusters: Clusters) -> Float[np.ndarray, " t"]:
     """Distance of each centre to the nearest of the same labeling; 30 where it is alone."""
-    found = np.full(len(z), 30.0)
-    for first, count in zip(clusters.first, clusters.counts, strict=True):
-        if count > 1:
-            own = z[first : first + count]
-            squares = (own**2).sum(axis=1)
-            between = squares[:, None] + squares[None, :] - 2.0 * own @ own.T
-            np.fill_diagonal(between, np.inf)
-            found[first : first + count] = np.sqrt(np.clip(between.min(axis=1), 0.0, 900.0))
+    own, there = clusters.side_by_side(z)
+    between = _between(own)
+    c = there.shape[1]
+    between[~there[:, None, :].repeat(c, axis=1) | np.eye(c, dtype=bool)] = np.inf
+    return np.sqrt(np.clip(between.min(axis=2), 0.0, 900.0))[there]
+
+
+def _between(points: Float[np.ndarray, "m c p"]) -> Float[np.ndarray, "m c c"]:
+    """Squared distances between the points of each row of points."""
+    norm = (points**2).sum(axis=2)
+    inner = points @ points.transpose(0, 2, 1)
+    found: Float[np.ndarray, "m c c"] = norm[:, :, None] + norm[:, None, :] - 2.0 * inner
     return found
 
 
@@ -314,15 +337,12 @@ def _distances(view: TableView, clusters: Clusters) -> list[np.ndarray]:
     ratio = np.log(between + 1e-6) - np.log(np.maximum(everything - between, 0.0) + 1e-6)
     squares = mass.T @ (view.X**2).sum(axis=1) / np.maximum(total, _TINY)
     spread = np.sqrt(np.maximum(squares - (means**2).sum(axis=1), 0.0))
-    bouldin = np.zeros(len(K))
-    for i, (first, count) in enumerate(zip(clusters.first, clusters.counts, strict=True)):
-        if count > 1:
-            own, s = means[first : first + count], spread[first : first + count]
-            norm = (own**2).sum(axis=1)
-            apart = np.sqrt(np.clip(norm[:, None] + norm[None] - 2.0 * own @ own.T, 1e-12, None))
-            both = (s[:, None] + s[None]) / apart
-            np.fill_diagonal(both, 0.0)
-            bouldin[i] = both.max(axis=1).mean()
+    own, there = clusters.side_by_side(np.concatenate([means, spread[:, None]], axis=1))
+    apart = np.sqrt(np.clip(_between(own[:, :, :-1]), _TINY, None))
+    both = (own[:, :, None, -1] + own[:, None, :, -1]) / apart
+    c = there.shape[1]
+    both[~there[:, None, :].repeat(c, axis=1) | np.eye(c, dtype=bool)] = 0.0
+    bouldin = np.where(there, both.max(axis=2), 0.0).sum(axis=1) / K
     return [
         silhouette @ view.share,
         clusters.smallest(per_cluster),
@@ -367,10 +387,10 @@ def _pieces(
     """
     m, n = clusters.codes.shape
     inside = same[:, :, :N_NEAR]
-    labeling, row, place = np.nonzero(inside)
-    source = labeling * n + row
-    target = labeling * n + view.neighbours[row, place]
-    graph = csr_matrix((np.ones(len(source), dtype=np.int8), (source, target)), (m * n, m * n))
+    target = np.arange(m)[:, None, None] * n + view.neighbours[:, :N_NEAR]
+    edges = np.concatenate([[0], np.cumsum(inside.sum(axis=2))])
+    ones = np.ones(edges[-1], dtype=np.int8)
+    graph = csr_matrix((ones, target[inside], edges), (m * n, m * n))
     n_pieces, piece = connected_components(graph, directed=False)
     held = np.bincount(piece, np.tile(view.share, m), minlength=n_pieces)
     owner = np.empty(n_pieces, dtype=np.int64)
