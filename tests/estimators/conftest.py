@@ -12,7 +12,7 @@ from checkpoints import write_checkpoint
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Learned layers near EM; a counting network of random numbers."""
+    """Learned layers near EM; no judge."""
     return write_checkpoint(tmp_path_factory.mktemp("weights") / "small.safetensors")
 
 

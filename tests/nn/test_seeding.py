@@ -11,7 +11,14 @@ from sklearn.cluster import KMeans
 
 from gaussian_tables import alone, draw, padded
 from statformer.batch import Tables
-from statformer.nn.seeding import is_component, kmeans_plus_plus, lloyd, n_trials
+from statformer.nn.seeding import (
+    LLOYD_STEPS,
+    is_component,
+    kmeans_plus_plus,
+    lloyd,
+    lloyd_starts,
+    n_trials,
+)
 from statformer.reference import em
 
 
@@ -254,3 +261,16 @@ def test_lloyd_on_torch_is_lloyd_on_numpy() -> None:
         6,
     )
     np.testing.assert_array_equal(by_torch.numpy(), lloyd(tables, means, there, 6))
+
+
+def test_lloyd_starts_are_lloyd_from_the_drawn_centres() -> None:
+    tables = table(9, 80, 3, weighted=True)
+    u = uniforms(9, 2, 5)
+    start = lloyd_starts(tables, count(5, 3), u)
+    assert not start[1, :, 3:].any()
+    for run, k in enumerate((5, 3)):
+        means = kmeans_plus_plus(tables, count(k), u[run : run + 1])[:, :k]
+        there = np.ones((1, k), bool)
+        found = lloyd(tables, means, there, LLOYD_STEPS)
+        np.testing.assert_array_equal(start[run, :, :k], found[0])
+        assert not np.array_equal(found, lloyd(tables, means, there, 0))

@@ -1,9 +1,8 @@
-"""The shipped clusterer's two recipes, tiny: they learn, and what they export is the network."""
+"""The recipe of the shipped layers, tiny: it learns, and what it exports is the network."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,14 +10,12 @@ import torch
 from safetensors.numpy import load_file
 
 from statformer.batch import Tables, TaskBatch
-from statformer.nn.component_count import ComponentCount, count_shapes
 from statformer.nn.em_network import EMNetwork, as_numpy, layer_shapes
 from statformer.nn.standardize import robust_scale
 from statformer.objectives.clustering import match, matched_cross_entropy
 from statformer.pretraining import Result, pretrain
 from statformer.pretraining.recipe import get_recipe
-from statformer.pretraining.recipes import component_count, mixture
-from statformer.pretraining.recipes.component_count import ComponentCountRecipe
+from statformer.pretraining.recipes import mixture
 from statformer.pretraining.recipes.mixture import MixtureRecipe, standardised_tables
 from statformer.tasks.gaussian_mixture import GaussianMixturePrior
 from statformer.tasks.stream import TaskStream
@@ -44,10 +41,6 @@ def small(**options: object) -> MixtureRecipe:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Result:
     folder = tmp_path_factory.mktemp("training") / "mixture"
     return pretrain(small(), out_dir=folder, n_steps=N_STEPS, checkpoint_every_s=1e9)
-
-
-# ---------------------------------------------------------------------------------------------
-# MixtureRecipe
 
 
 def test_the_loop_lowers_the_loss(trained: Result) -> None:
@@ -162,104 +155,8 @@ def test_the_learning_rate_warms_up_and_ends_near_zero() -> None:
     assert min(rates) > 0
 
 
-# ---------------------------------------------------------------------------------------------
-# ComponentCountRecipe
-
-
-def count_recipe(clusterer: Path, **options: object) -> ComponentCountRecipe:
-    given = {
-        "clusterer": str(clusterer),
-        "n_tables": 96,
-        "n_validation": 24,
-        "max_components": 5,
-        "tables_per_step": 8,
-        "n_hidden": 8,
-        "batch_size": 16,
-        "peak_learning_rate": 1e-2,
-        "ema_decay": None,
-        "eval_every": 1000,
-        "prior": GaussianMixturePrior((30, 60), (1, 4), (1, 5), separation=(6.0, 12.0)),
-    }
-    return ComponentCountRecipe(**{**given, **options})
-
-
-@pytest.fixture(scope="module")
-def counting(trained: Result) -> ComponentCountRecipe:
-    return count_recipe(trained.out_dir)
-
-
-def test_the_pool_holds_every_table_at_every_count(counting: ComponentCountRecipe) -> None:
-    pool = counting.pool
-    assert pool.tokens.shape[:2] == (96, 5)
-    assert bool(pool.tokens.isfinite().all())
-    assert bool(pool.is_possible.all())
-    assert pool.n_components.min() >= 1
-    assert pool.n_components.max() <= 5
-    assert len(pool.n_components.unique()) > 2
-
-
-def test_the_pool_is_made_once_and_belongs_to_its_clusterer(
-    counting: ComponentCountRecipe, trained: Result
-) -> None:
-    tokens = counting.pool.tokens
-    files = sorted(trained.out_dir.glob("pool-*"))
-    assert len(files) == 1
-    modified = files[0].stat().st_mtime_ns
-    again = count_recipe(trained.out_dir)
-    assert torch.equal(again.pool.tokens, tokens)
-    assert sorted(trained.out_dir.glob("pool-*")) == files
-    assert files[0].stat().st_mtime_ns == modified
-    files[0].unlink()
-    remade = count_recipe(trained.out_dir)
-    assert torch.equal(remade.pool.tokens, tokens)
-    other = count_recipe(trained.out_dir, n_tables=32)
-    assert other.pool.tokens.shape[0] == 32
-    assert len(sorted(trained.out_dir.glob("pool-*"))) == 2
-
-
-def test_training_never_sees_the_validation_tables(counting: ComponentCountRecipe) -> None:
-    held = counting.pool.tokens[:24].flatten(1)
-    for step in range(5):
-        seen = counting.sample(TaskStream(0, step, range(16))).tokens.flatten(1)
-        assert not bool((torch.cdist(seen, held) == 0).any())
-
-
-def test_the_count_learns_and_its_export_holds_both_networks(
-    counting: ComponentCountRecipe, trained: Result, tmp_path: Path
-) -> None:
-    untrained = counting.evaluate(counting.build(0))
-    result = pretrain(counting, out_dir=tmp_path / "count", n_steps=60, checkpoint_every_s=1e9)
-    assert result.evaluation["eval_loss"] < 0.9 * untrained["eval_loss"]
-    assert result.evaluation["eval_exact"] > untrained["eval_exact"]
-    tensors = load_file(result.weights_path)
-    own = {k.removeprefix("count."): v for k, v in tensors.items() if k.startswith("count.")}
-    assert {k: v.shape for k, v in own.items()} == count_shapes(8)
-    clusterer = load_file(trained.weights_path)
-    assert clusterer.keys() == {k for k in tensors if k.startswith("em.")}
-    for name, value in clusterer.items():
-        np.testing.assert_array_equal(tensors[name], value)
-    pool = counting.pool
-    found = ComponentCount(as_numpy(own))(pool.tokens.numpy(), pool.is_possible.numpy())
-    with torch.no_grad():
-        expected = result.module(pool.tokens, pool.is_possible).numpy()
-    np.testing.assert_allclose(found, expected, atol=1e-10)
-    np.testing.assert_allclose(np.exp(found).sum(-1), 1.0, rtol=1e-12)
-
-
-def test_tokens_are_standardised_by_the_training_tables(counting: ComponentCountRecipe) -> None:
-    module = counting.build(0)
-    t = (counting.pool.tokens[24:] - module.mean) / module.scale
-    flat = t.flatten(0, 1)
-    assert flat.mean(0).abs().max() < 1e-6
-    spread = flat.std(0)
-    assert bool(((spread - 1.0).abs() < 1e-6)[spread > 1e-3].all())
-    with pytest.raises(TypeError, match="this recipe exports CountModule"):
-        counting.export(torch.nn.Identity())
-
-
-def test_the_factories_take_options_of_the_command_line() -> None:
+def test_the_factory_takes_options_of_the_command_line() -> None:
     assert mixture.recipe(without="outliers", n_layers=3).n_layers == 3
-    assert component_count.recipe(clusterer="elsewhere").clusterer == "elsewhere"
     assert get_recipe("mixture", n_hidden=4).build(0).layers["b_hidden"].shape == (12, 4)
     with pytest.raises(ValueError, match="colour"):
         get_recipe("mixture", colour="red")

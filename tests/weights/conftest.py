@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from checkpoints import write_checkpoint
+from judges import write_judged
 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    return write_checkpoint(tmp_path / "small.safetensors", n_layers=2, n_hidden=3)
+    return write_judged(tmp_path / "small.safetensors", n_layers=2)

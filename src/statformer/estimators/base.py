@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Float
 from sklearn.utils import check_random_state
 
-from statformer.nn.component_count import count_shapes
 from statformer.nn.em_network import layer_shapes
 from statformer.nn.judge import judge_shapes
 from statformer.proposals.evidence import N_JUDGE_TABLE, N_TOKEN_FEATURES
@@ -35,14 +34,12 @@ class Checkpoint:
     """Weights of the clusterer: empty when constructed.
 
     em     the layers
-    count  P(K | X)
-    judge  the judge of labelings
+    judge  the judge of labelings, and P(K | X)
     depth  what the training tables looked like, by the full keys of `proposals.depth`
     """
 
     name: str
     em: Mapping[str, Float[np.ndarray, "..."]] = field(default_factory=dict)
-    count: Mapping[str, Float[np.ndarray, "..."]] = field(default_factory=dict)
     sha256: str = CONSTRUCTED
     judge: Mapping[str, Float[np.ndarray, "..."]] = field(default_factory=dict)
     depth: Mapping[str, Float[np.ndarray, "..."]] = field(default_factory=dict)
@@ -68,7 +65,7 @@ def resolve_weights(weights: Any) -> Checkpoint:
     arrays, card = load_weights(weights)
     parts = {
         prefix: {k.removeprefix(f"{prefix}."): v for k, v in arrays.items() if k.startswith(prefix)}
-        for prefix in ("em", "count", "judge")
+        for prefix in ("em", "judge")
     }
     depth = {k: v for k, v in arrays.items() if k.startswith("depth.")}
     _check_shapes(str(weights), **parts)
@@ -76,17 +73,11 @@ def resolve_weights(weights: Any) -> Checkpoint:
     return Checkpoint(str(weights), **parts, depth=depth, sha256=card["sha256"])
 
 
-def _check_shapes(
-    name: str, em: Mapping[str, Any], count: Mapping[str, Any], judge: Mapping[str, Any]
-) -> None:
+def _check_shapes(name: str, em: Mapping[str, Any], judge: Mapping[str, Any]) -> None:
     """The names and shapes must be those of the networks; layers and widths are free."""
     n_hidden = em["W_hidden"].shape[-1] if "W_hidden" in em else 1
     expected: dict[str, tuple[int, ...]] = layer_shapes(len(em["b_cov"]), n_hidden)
     found = {key: value.shape for key, value in em.items()}
-    if count:
-        m = count["W_1"].shape[-1] if "W_1" in count else 1
-        expected |= {f"count.{key}": shape for key, shape in count_shapes(m).items()}
-        found |= {f"count.{key}": value.shape for key, value in count.items()}
     if judge:
         h = judge["W_table"].shape[-1] if "W_table" in judge else 1
         shapes = judge_shapes(N_TOKEN_FEATURES, N_JUDGE_TABLE, h)

@@ -195,8 +195,8 @@ def sweep_context(
 ) -> tuple[Float[np.ndarray, "n p"], Float[np.ndarray, " n"]]:
     """The rows that a sweep over K reads: all, or a draw of `SWEEP_ROWS`.
 
-    The counting network has learned on tables of that length. A wide table is cut further, so
-    that the widest K of all starts stays near `SWEEP_ELEMENTS` numbers.
+    A wide table is cut further, so that the widest K of all starts stays near `SWEEP_ELEMENTS`
+    numbers.
     """
     n, p = problem.X.shape
     fits = SWEEP_ELEMENTS // (n_starts * max_components**2 * p)

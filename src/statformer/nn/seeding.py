@@ -16,6 +16,8 @@ from array_api_compat import array_namespace, device
 
 from statformer.batch import Array, Tables
 
+LLOYD_STEPS = 10
+
 
 def n_trials(n_components: int) -> int:
     """Candidates per greedy step, 2 + floor(log c): scikit-learn's rule."""
@@ -53,7 +55,7 @@ def kmeans_plus_plus(tables: Tables, n_components: Array, uniforms: Array) -> Ar
     return xp.where(keep[:, :, None], stacked, xp.zeros_like(stacked))
 
 
-def lloyd(tables: Tables, means: Array, is_there: Array, n_steps: int = 10) -> Array:
+def lloyd(tables: Tables, means: Array, is_there: Array, n_steps: int = LLOYD_STEPS) -> Array:
     """Responsibilities "B n c" (one-hot) after `n_steps` of Lloyd's algorithm.
 
     z_i = argmin_k |x_i - mu_k|^2, mu_k = weighted mean of its points; a centre that lost all its
@@ -73,6 +75,13 @@ def lloyd(tables: Tables, means: Array, is_there: Array, n_steps: int = 10) -> A
         if bool(xp.all(before == labels)):
             break
     return xp.permute_dims(_one_hot(labels, c, means), (0, 2, 1))
+
+
+def lloyd_starts(tables: Tables, n_components: Array, uniforms: Array) -> Array:
+    """Responsibilities "B n c" of k-means++ centres after Lloyd steps; uniforms "B c t"."""
+    means = kmeans_plus_plus(tables, n_components, uniforms)
+    there = is_component(n_components, uniforms.shape[1], like=means)
+    return lloyd(tables, means, there, LLOYD_STEPS)
 
 
 def is_component(n_components: Array, c: int, like: Array) -> Array:

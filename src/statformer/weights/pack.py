@@ -34,8 +34,8 @@ def write_weights(
     source : path
         A folder with `final.safetensors` and `card.json`, or a safetensors file.
     clusterer : path, optional
-        The run that trained the layers, where `source` trained the counting network on top of
-        them; its card is kept under "clusterer".
+        The run that trained the layers, where `source` trained the judge on top of them; its card
+        is kept under "clusterer".
     name : str
         What `load_weights` will call it.
     folder : Path

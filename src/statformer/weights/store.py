@@ -19,7 +19,7 @@ from statformer.weights.reader import WeightsError, read_bytes, read_json, read_
 PACKAGE_FOLDER = Path(__file__).parent
 MAX_WEIGHT_BYTES = 64 * 2**20
 MAX_CARD_BYTES = 2**20
-PREFIXES = ("em.", "count.", "judge.", "depth.")
+PREFIXES = ("em.", "judge.", "depth.")
 
 
 def load_weights(
@@ -37,8 +37,8 @@ def load_weights(
     Returns
     -------
     weights : dict
-        Arrays by key, "<part>.<name>" with the parts of `PREFIXES`: the layers, P(K | X), the
-        judge, and what the training tables looked like.
+        Arrays by key, "<part>.<name>" with the parts of `PREFIXES`: the layers, the judge
+        (which also holds P(K | X)), and what the training tables looked like.
     card : dict
         The card, and under "sha256" the digest of the file that was read.
 

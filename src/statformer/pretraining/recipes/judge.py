@@ -1,8 +1,8 @@
 """The judge: expected ARI of every labeling, P(K), and how far responsibilities are to be trusted.
 
-    python -m statformer.pretraining.judge_pool training/judge --tables 8000
-    statformer pretrain judge --steps 4000 --out training/judge
-    statformer pretrain judge --steps 4000 --out training/judge_without_skew --option without=skew
+    python -m statformer.pretraining.judge_pool training/judge --tables 7200
+    statformer pretrain judge --steps 5000 --out training/judge
+    statformer pretrain judge --steps 2500 --out training/judge_without_skew --option without=skew
 
 The pool is made once (`judge_pool`); the judge passes over it many times, each time with other
 company: labelings at the true K, all K of a sweep, a sweep and more at one K, strangers among them,
@@ -33,7 +33,6 @@ from torch import Tensor, nn
 from statformer.nn.judge import Evidence, Judge, Judgement, judge_shapes
 from statformer.pretraining.judge_pool import OTHER, STRANGE, SWEPT, TRUE, pool_files, read_shard
 from statformer.pretraining.recipe import Recipe
-from statformer.pretraining.recipes.component_count import prior_of_k
 from statformer.proposals.depth import depth_reference
 from statformer.proposals.evidence import N_JUDGE_TABLE, N_TOKEN_FEATURES
 from statformer.proposals.kinds import KINDS
@@ -74,6 +73,13 @@ class JudgeModule(nn.Module):
 
     def forward(self, evidence: Evidence) -> Judgement:
         return Judge(self.tensors())(evidence, MAX_COMPONENTS)
+
+
+def prior_of_k(max_components: int) -> Tensor:
+    """P(K) before a table is seen: 0.2 for one cluster, the rest in proportion to 1 / K (ours)."""
+    p = 1.0 / torch.arange(1, max_components + 1).double()
+    p[0] = p[1:].sum() / 4.0 if max_components > 1 else 1.0
+    return p / p.sum()
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,8 @@ from torch import Tensor
 
 from statformer.batch import Tables, TaskBatch
 from statformer.nn.em_module import EMModule, near_em
-from statformer.nn.seeding import n_trials
+from statformer.nn.seeding import lloyd_starts, n_trials
 from statformer.nn.standardize import compress, robust_scale
-from statformer.nn.sweep import lloyd_starts
 from statformer.objectives.clustering import adjusted_rand, trace_loss
 from statformer.pretraining.recipe import Recipe
 from statformer.tasks.gaussian_mixture import GaussianMixturePrior
