@@ -124,7 +124,7 @@ def measure_batteries(
     """
     for battery in found:
         n_tables = getattr(bench.sizes, size)
-        if battery.group == MISSING:
+        if battery.group in {MISSING, MIXED}:
             n_tables = min(n_tables, bench.sizes.lossy_tables)
         per_job = min(bench.sizes.per_job, n_tables)
         n_jobs = -(-n_tables // per_job)

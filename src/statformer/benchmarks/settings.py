@@ -40,14 +40,14 @@ class Sizes:
     name: str
     tables: int  # of a battery of (f)
     per_job: int = 5
-    unknown_tables: int = 40  # of a battery of (g)
-    judged_tables: int = 24  # of a battery of (h)
-    calibrated_tables: int = 40  # of a battery of (i)
-    effort_tables: int = 40  # of a battery of (j)
+    unknown_tables: int = 30  # of a battery of (g)
+    judged_tables: int = 14  # of a battery of (h)
+    calibrated_tables: int = 60  # of a battery of (i)
+    effort_tables: int = 16  # of a battery of (j)
     rows: tuple[int, ...] = (150, 300, 500)
     columns: tuple[int, ...] = (2, 5, 12, 24)
     lossy_shapes: tuple[tuple[int, int], ...] = ((150, 5), (300, 8), (300, 5), (150, 8))
-    lossy_tables: int = 60  # at most, of a battery with missing cells
+    lossy_tables: int = 50  # at most, of a battery with missing cells or categories
     paper_tables: int = 1000  # of a separation with a target; a fifth of it elsewhere
     seeds: int = 5  # of (d)
     timed_tables: int = 1000
@@ -56,15 +56,16 @@ class Sizes:
     repeats: int = 3
 
 
-FULL = Sizes("full", tables=100)
+FULL = Sizes("full", tables=80)
 QUICK = Sizes(
     "quick",
-    tables=12,
+    tables=8,
     per_job=2,
-    unknown_tables=8,
-    judged_tables=8,
+    unknown_tables=5,
+    judged_tables=3,
     calibrated_tables=8,
-    effort_tables=8,
+    effort_tables=3,
+    lossy_tables=6,
     paper_tables=200,
     seeds=2,
     timed_tables=100,
