@@ -26,6 +26,7 @@ from statformer.pretraining.recipes.judge import (
     JudgeModule,
     JudgeRecipe,
     losses,
+    prior_of_k,
 )
 from statformer.proposals.evidence import N_JUDGE_TABLE, N_TOKEN_FEATURES
 from statformer.proposals.kinds import KINDS
@@ -131,6 +132,18 @@ def test_the_picks_are_calibrated(recipe: JudgeRecipe, trained: Result) -> None:
     found = recipe.calibrated(Bent(trained.module))
     np.testing.assert_allclose(found, [a / 2, b - a / 2], atol=1e-3)
     assert (a, b) != (1.0, 0.0)
+
+
+def test_tables_are_drawn_by_the_prior_of_k(recipe: JudgeRecipe) -> None:
+    p = prior_of_k(30).numpy()
+    np.testing.assert_allclose([p.sum(), p[0]], [1.0, 0.2])
+    np.testing.assert_allclose(p[1:] * np.arange(2, 31), 2 * p[1])
+    assert prior_of_k(1).tolist() == [1.0]
+    K = recipe.pool["n_components"][recipe.training]
+    share = np.diff(recipe._shares, prepend=0.0)
+    found = np.bincount(K, share / share.sum(), minlength=31)[1:]
+    there = np.unique(K) - 1
+    np.testing.assert_allclose(found[there], p[there] / p[there].sum())
 
 
 def test_other_modules_are_not_exported(recipe: JudgeRecipe) -> None:
