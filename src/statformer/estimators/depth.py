@@ -16,7 +16,7 @@ import numpy as np
 
 from statformer.estimators.base import CONSTRUCTED, Checkpoint
 from statformer.proposals.depth import distance, most_unusual, percentile, quantile
-from statformer.proposals.table_features import TABLE_FEATURES, table_features
+from statformer.proposals.table_features import TABLE_FEATURES
 
 if TYPE_CHECKING:
     from statformer.estimators.mixture import AttentionMixture
@@ -73,7 +73,7 @@ def sounding(problem: Problem, checkpoint: Checkpoint) -> tuple[float, str]:
     reference = checkpoint.depth
     if checkpoint.is_constructed or not reference:
         return np.nan, ""
-    features = table_features(problem.X, problem.weight)
+    features = problem.features
     reached = distance(features, reference)
     place = percentile(reached, reference)
     usual = quantile(LEVEL, reference)

@@ -30,9 +30,9 @@ from statformer.estimators.problems import (
 )
 from statformer.estimators.proposers import Plan, Proposal, propose
 from statformer.nn.judge import Judge, Judgement, of_the_best
-from statformer.proposals.evidence import Labelings, alike, evidence, tokens_of, view_of
+from statformer.proposals.evidence import Labelings, evidence, tokens_of, view_of
 from statformer.proposals.kinds import KINDS, LEARNED, RUN_FEATURES, STRANGER
-from statformer.proposals.table_features import table_features
+from statformer.proposals.labelings import agreement, side_by_side
 from statformer.proposals.view import TableView
 
 TOPS = (10, 20, 30)  # how far the sweeps of the training went
@@ -142,14 +142,16 @@ class _Table:
     ) -> None:
         seen = labels[:, self.rows]
         tokens = tokens_of(self.view, seen, kinds, features)
+        clusters = side_by_side(self.view, seen)
+        own = agreement(self.view, clusters)
         if self.told is None:
-            about = table_features(self.short.X, self.short.weight)
-            self.seen, self.told = seen, Labelings(tokens, alike(self.view, seen), K, about)
+            self.seen, self.told = seen, Labelings(tokens, own, K, self.short.features)
             return
+        across = agreement(self.view, clusters, side_by_side(self.view, self.seen))
         self.seen = np.concatenate([self.seen, seen])
         self.told = Labelings(
             np.concatenate([self.told.tokens, tokens]),
-            alike(self.view, self.seen),
+            np.block([[self.told.agreement, across.T], [across, own]]),
             np.concatenate([self.told.K, K]),
             self.told.table,
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -14,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from statformer.batch import Centres, Readout, Tables
 from statformer.estimators.context import systematic_draw
 from statformer.estimators.starts import Candidates
+from statformer.proposals.table_features import table_features
 
 SWEEP_ROWS = 1000
 SWEEP_ELEMENTS = 2**25
@@ -83,6 +85,11 @@ class Problem:
     def n_columns(self) -> int:
         """Columns that the centres have: the numbers of `cells`, or all of a plain table."""
         return int((self.X if self.cells is None else self.cells.numbers).shape[1])
+
+    @cached_property
+    def features(self) -> Float[np.ndarray, " f"]:
+        """What `proposals.table_features` says of the rows."""
+        return table_features(self.X, self.weight)
 
     def table(self) -> Tables:
         """The rows as the layers read them (leading axis 1)."""

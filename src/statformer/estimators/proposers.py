@@ -52,6 +52,7 @@ LLOYD_STEPS = 10
 TEXTBOOK_LOOPS = 20
 SINGLE_PRECISION_LIMIT = 30.0
 CELL_WORK = 2**23
+FULL_TABLES = 8  # tables that fill a batch with one number of clusters
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,9 @@ def _blocks(counts: Int[np.ndarray, "b q"]) -> list[tuple[list[int], list[int]]]
     """Tables and columns whose numbers of clusters are similar, to pad little."""
     b, q = counts.shape
     if (counts == counts[:1]).all():
-        groups = buckets(int(k) for k in counts[0])
+        # a batch that is full without company needs no padding
+        distinct = sorted({int(k) for k in counts[0]})
+        groups = buckets(distinct) if b < FULL_TABLES else [[k] for k in distinct]
         return [
             (list(range(b)), [j for j in range(q) if counts[0, j] in group]) for group in groups
         ]
