@@ -25,6 +25,8 @@ from statformer.batch import Array
 N_BLOCKS = 2
 N_HEADS = 4
 N_COMPANY = 4
+N_BINS = 8
+APART = 2.0  # standard deviations from the mean of a table's tokens that still count
 STEPS = 2  # differences of K beyond this many share a bias
 _ABSENT = -1e9
 
@@ -81,8 +83,11 @@ def of_the_best(logit: Array, weights: Mapping[str, Array]) -> Array:
 class Judge:
     """(tokens, table, agreement) -> expected ARI, P(K), doubt.
 
-    x_i = tanh(W_in (token_i, token_i - mean_j token_j, company_i, table)), where company is how far
-    the others agree, in all and among those of the same K; two blocks of attention with scores
+    x_i = tanh(W_in (bins(token_i), token_i - mean_j token_j, company_i, bins(table))): bins says
+    how far a feature has come through each bin of its range in training, and company how far the
+    others agree, in all and among those of the same K. Beyond the range nothing grows: on tables of
+    another kind the answer stays that of the nearest tables it knows. Two blocks of attention with
+    scores
 
         s_ij = q_i . k_j / sqrt(h / a) + alpha agreement_ij + beta_{K_j - K_i}
 
@@ -100,11 +105,13 @@ class Judge:
         xp = array_namespace(evidence.tokens)
         there = evidence.is_there
         token = xp.clip((evidence.tokens - w["token_mean"]) / w["token_scale"], -5.0, 5.0)
-        table = xp.clip((evidence.table - w["table_mean"]) / w["table_scale"], -5.0, 5.0)
+        binned = in_bins(evidence.tokens, w["token_edges"])
+        table = in_bins(evidence.table, w["table_edges"])
         keep = xp.astype(there, token.dtype)[..., None]
         many = xp.clip(xp.sum(keep, axis=1, keepdims=True), 1.0, None)
         apart = token - xp.sum(token * keep, axis=1, keepdims=True) / many
-        token = xp.concat([token, 2.0 * apart, company(evidence)], axis=-1)
+        apart = xp.clip(apart, -APART, APART)
+        token = xp.concat([binned, apart, company(evidence)], axis=-1)
         x = xp.matmul(token, w["W_token"]) + xp.matmul(table, w["W_table"])[:, None, :] + w["b_in"]
         x = xp.tanh(x)
         bias = self._bias(evidence)
@@ -189,6 +196,17 @@ class Judge:
         return logit - top - xp.log(xp.sum(xp.exp(logit - top), axis=-1, keepdims=True))
 
 
+def in_bins(features: Array, edges: Array) -> Array:
+    """How far each feature has come through each of its bins, 0 to 1: "... (f k)" of edges "f k+1".
+
+    The piecewise linear encoding of Gorishniy et al. 2022 (arXiv 2203.05556).
+    """
+    xp = array_namespace(features)
+    low, width = edges[:, :-1], edges[:, 1:] - edges[:, :-1]
+    through = xp.clip((features[..., None] - low) / width, 0.0, 1.0)
+    return xp.reshape(through, (*features.shape[:-1], low.shape[0] * low.shape[1]))
+
+
 def company(evidence: Evidence) -> Array:
     """Agreement "b m 4" with the others: mean, mean and best at the same K, log of how many."""
     xp = array_namespace(evidence.tokens)
@@ -213,11 +231,11 @@ def judge_shapes(n_token: int, n_table: int, n_hidden: int) -> dict[str, tuple[i
     return {
         "token_mean": (n_token,),
         "token_scale": (n_token,),
-        "table_mean": (n_table,),
-        "table_scale": (n_table,),
+        "token_edges": (n_token, N_BINS + 1),
+        "table_edges": (n_table, N_BINS + 1),
         "pick": (2,),
-        "W_token": (2 * n_token + N_COMPANY, h),
-        "W_table": (n_table, h),
+        "W_token": (n_token * (N_BINS + 1) + N_COMPANY, h),
+        "W_table": (n_table * N_BINS, h),
         "b_in": (h,),
         "alpha": (n, N_HEADS),
         "beta": (n, 2 * STEPS + 1, N_HEADS),

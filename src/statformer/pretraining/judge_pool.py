@@ -30,7 +30,7 @@ from statformer.estimators.devices import Backend, backend
 from statformer.estimators.mixture import AttentionMixture
 from statformer.estimators.problems import Problem, adjusted_rand
 from statformer.estimators.proposers import GIVEN, SWEEP, Plan, Proposal, propose
-from statformer.proposals.evidence import described, view_of
+from statformer.proposals.evidence import N_RAW_FEATURES, described, view_of
 from statformer.proposals.kinds import KINDS, RUN_FEATURES, STRANGER
 from statformer.proposals.table_features import table_features
 from statformer.tasks.stream import TaskStream
@@ -56,10 +56,10 @@ def make_shard(
 ) -> dict[str, np.ndarray]:
     """Tables of `SHARD_STEPS` steps, described.
 
-    tokens "m f", ari "m", K "m" (asked for), source "m" (`SWEPT`, ...), top and hit "m s"
-    (responsibility of sampled rows, and whether their label is right under the best matching),
-    agreement (each table's "m m", flattened), n_labelings, n_components, shape, table "t g", pieces
-    "t k" (masks of the prior).
+    tokens "m r" (raw features), ari "m", K "m" (asked for), source "m" (`SWEPT`, ...), top and
+    hit "m s" (responsibility of sampled rows, and whether their label is right under the best
+    matching), agreement (each table's "m m", flattened), n_labelings, n_components, shape, table
+    "t g", pieces "t k" (masks of the prior).
     """
     parts: list[dict[str, np.ndarray]] = []
     for step in range(index * SHARD_STEPS, (index + 1) * SHARD_STEPS):
@@ -164,7 +164,7 @@ def _of_table(
     tops[: len(proposals)] = [p.top[place[sampled]] for p in proposals]
     hits = np.stack([_hits(truth, row[place], sampled) for row in labels])
     return {
-        "tokens": told.tokens.astype(np.float16),
+        "tokens": told.tokens[:, -N_RAW_FEATURES:].astype(np.float16),
         "ari": ari.astype(np.float32),
         "K": asked.astype(np.int16),
         "source": np.array(sources, dtype=np.int8),

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from statformer.nn.judge import Evidence
 from statformer.proposals.kinds import KINDS, RUN_FEATURES
 from statformer.proposals.labelings import (
+    LABELING_FEATURES,
     N_LABELING_FEATURES,
     agreement,
     describe_clusters,
@@ -25,7 +26,18 @@ from statformer.proposals.labelings import (
 from statformer.proposals.table_features import TABLE_FEATURES
 from statformer.proposals.view import MAX_ROWS, TableView
 
-N_TOKEN_FEATURES = N_LABELING_FEATURES + len(RUN_FEATURES) + len(KINDS) + 1
+# Shares near 1, where the last percent tells a clean cut from a poor one; read as -log(1 - share).
+SHARP = (
+    "same among 5 neighbours",
+    "same among 10 neighbours",
+    "worst same among 10",
+    "kept by a refit",
+    "posterior of own",
+)
+N_SHARP = len(SHARP) + 2
+N_RAW_FEATURES = N_LABELING_FEATURES + len(RUN_FEATURES) + len(KINDS) + 1
+N_TOKEN_FEATURES = N_RAW_FEATURES + N_SHARP
+_BLUNT = 3e-3
 N_JUDGE_TABLE = len(TABLE_FEATURES) + 1
 
 
@@ -72,7 +84,17 @@ def tokens_of(
     own = describe_clusters(view, side_by_side(view, seen), seen)
     who = (kinds[:, None] == np.arange(len(KINDS))[None, :]).astype(np.float64)
     stranger = (kinds < 0).astype(np.float64)[:, None]
-    return np.concatenate([own, np.clip(features, -20.0, 20.0), who, stranger], axis=1)
+    return sharpened(np.concatenate([own, np.clip(features, -20.0, 20.0), who, stranger], axis=1))
+
+
+def sharpened(raw: Float[np.ndarray, "m r"]) -> Float[np.ndarray, "m f"]:
+    """Raw features behind what magnifies them: -log(1 - share) of `SHARP`, log of the rows off the
+    main pieces, and the margin between the shortest edge cut and the longest kept."""
+    at = {name: j for j, name in enumerate(LABELING_FEATURES)}
+    columns = [-np.log(np.clip(1.0 - raw[:, at[name]], 0.0, None) + _BLUNT) for name in SHARP]
+    columns.append(np.log(np.clip(raw[:, at["rows off the main piece"]], 0.0, None) + _BLUNT))
+    columns.append(raw[:, at["shortest cut edge"]] - raw[:, at["longest kept edge"]])
+    return np.concatenate([np.stack(columns, axis=1), raw], axis=1)
 
 
 def alike(view: TableView, seen: Int[np.ndarray, "m k"]) -> Float[np.ndarray, "m m"]:

@@ -30,18 +30,18 @@ import torch
 from safetensors.numpy import load_file
 from torch import Tensor, nn
 
-from statformer.nn.judge import Evidence, Judge, Judgement, judge_shapes
+from statformer.nn.judge import N_BINS, Evidence, Judge, Judgement, judge_shapes
 from statformer.pretraining.judge_pool import OTHER, STRANGE, SWEPT, TRUE, pool_files, read_shard
 from statformer.pretraining.recipe import Recipe
 from statformer.proposals.depth import depth_reference
-from statformer.proposals.evidence import N_JUDGE_TABLE, N_TOKEN_FEATURES
+from statformer.proposals.evidence import N_JUDGE_TABLE, N_TOKEN_FEATURES, sharpened
 from statformer.proposals.kinds import KINDS
 from statformer.tasks.stream import TaskStream
 from statformer.tasks.wide import WIDE_RATES, pieces
 
 MAX_COMPONENTS = 30
 _MAX_LABELINGS = 80  # of one table in training
-_FIXED = ("token_mean", "token_scale", "table_mean", "table_scale", "pick")
+_FIXED = ("token_mean", "token_scale", "token_edges", "table_edges", "pick")
 _FIRST_KIND = N_TOKEN_FEATURES - len(KINDS) - 1
 
 
@@ -59,6 +59,11 @@ class JudgeModule(nn.Module):
             value = torch.zeros(shape)
             if name.startswith("W"):
                 value = torch.randn(shape, generator=generator) / math.sqrt(shape[-2])
+            if name in (
+                "W_token",
+                "W_table",
+            ):  # bins of one feature move together, few of them change at once
+                value = value * 0.5
             if name in ("W_out", "W_down"):
                 value = value * 0.5
             if name == "alpha":
@@ -109,11 +114,11 @@ class JudgeRecipe(Recipe):
     without: Sequence[str] | str = ()
     n_hidden: int = 64
     n_validation: int = 720
-    weight_decay: float = 0.1
-    token_noise: float = 0.1
+    weight_decay: float = 1.0
+    token_noise: float = 0.15
     name: str = "judge"
     batch_size: int = 48
-    peak_learning_rate: float = 2e-3
+    peak_learning_rate: float = 1.5e-3
     ema_decay: float | None = 0.998
     eval_every: int = 1000
     log_every: int = 100
@@ -130,6 +135,7 @@ class JudgeRecipe(Recipe):
         shards = [read_shard(path) for path in files]
         joined = {k: np.concatenate([shard[k] for shard in shards]) for k in shards[0]}
         m = joined["n_labelings"]
+        joined["tokens"] = sharpened(joined["tokens"].astype(np.float32))
         joined["first"] = np.cumsum(m) - m
         joined["first_pair"] = np.cumsum(m**2) - m**2
         return joined
@@ -162,16 +168,15 @@ class JudgeRecipe(Recipe):
         tokens = np.concatenate([self._tokens(int(t)) for t in some]).astype(np.float32)
         table = pool["table"][rows]
         table = np.concatenate([table, np.zeros((len(table), 1), dtype=table.dtype)], axis=1)
-        scale, of_table = tokens.std(axis=0), table.std(axis=0)
-        mean, middle = tokens.mean(axis=0), table.mean(axis=0)
+        scale, mean = tokens.std(axis=0), tokens.mean(axis=0)
         # who made a labeling, and whether K was given, stay 0 and 1
         mean[_FIRST_KIND:], scale[_FIRST_KIND:] = 0.0, 1.0
-        middle[-1], of_table[-1] = 0.0, 1.0
+        table[::2, -1] = 1.0
         return {
             "token_mean": torch.from_numpy(mean),
             "token_scale": torch.from_numpy(np.where(scale > 1e-4, scale, 1.0)),
-            "table_mean": torch.from_numpy(middle),
-            "table_scale": torch.from_numpy(np.where(of_table > 1e-4, of_table, 1.0)),
+            "token_edges": torch.from_numpy(_edges(tokens)),
+            "table_edges": torch.from_numpy(_edges(table)),
             "pick": torch.tensor([1.0, 0.0]),
         }
 
@@ -372,6 +377,16 @@ class JudgeRecipe(Recipe):
         own = {f"judge.{k}": v.detach().float() for k, v in module.tensors().items()}
         own["judge.pick"] = self.calibrated(module)
         return {**em, **own, **depth}
+
+
+def _edges(features: np.ndarray) -> np.ndarray:
+    """Edges of the bins "f k" of each feature: its quantiles, apart by a little at least."""
+    scale = features.std(axis=0).astype(np.float64)
+    cuts = np.linspace(0.005, 0.995, N_BINS + 1)
+    edges = np.quantile(features.astype(np.float64), cuts, axis=0).T
+    least = np.maximum(1e-3 * np.where(scale > 1e-4, scale, 1.0), 1e-6)[:, None]
+    found: np.ndarray = (edges + least * np.arange(N_BINS + 1)).astype(np.float32)
+    return found
 
 
 def losses(said: Judgement, batch: Judged) -> tuple[Tensor, Tensor, Tensor, Tensor]:
