@@ -74,7 +74,8 @@ class AttentionMixture(
     Parameters
     ----------
     n_components : int or None
-        K. None: found from the table, see `n_components_proba_`.
+        K. None: the K whose best labeling is expected to agree most with the true classes; what
+        is believed of K itself is in `n_components_proba_`.
     weights : "pretrained", "constructed" or path
         Learned layers that ship with the package; textbook EM over all covariance types and three
         ridges (see `estimators.constructed`); or a checkpoint file of `statformer pretrain`.

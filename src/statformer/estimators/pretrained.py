@@ -1,8 +1,9 @@
 """Cluster with learned layers and a judge: propose many labelings, answer with the best judged.
 
 K unknown: a sweep proposes labelings for K = 1 to 10, and further where the judge believes that K
-lies beyond; the judge reads P(K | X) off the sweep. At the K that is answered all kinds propose,
-and the judge, looking at everything together, names the labeling with the highest expected ARI.
+lies beyond; the judge reads P(K | X) off the sweep. The K whose best labeling has the highest
+expected ARI is answered (one cluster: P(K = 1), for it is right or wrong as a whole). There all
+kinds propose, and the judge, looking at everything together, names the labeling it expects most of.
 
 A checkpoint without a judge answers with the densest of the learned runs, K given.
 
@@ -103,16 +104,12 @@ class _Table:
         self.proposals: list[Proposal] = []
         self.seen: np.ndarray
         self.told: Labelings | None = None
+        self.n_components = problem.n_components or 1  # the K that is answered
         self.log_proba = (
             np.empty(0)
             if problem.n_components is None
             else certain(problem.n_components, max_components)
         )
-
-    @property
-    def n_components(self) -> int:
-        """The K that is answered."""
-        return int(self.log_proba.argmax()) + 1
 
     @property
     def largest(self) -> int:
@@ -206,9 +203,19 @@ def _count(tables: Sequence[_Table], checkpoint: Checkpoint, plan: Plan, on: Bac
         for row, i in enumerate(left):
             table = tables[i]
             table.log_proba = _of_possible(said.log_p[row], table)
+            table.n_components = _most_promising(said.logit[row], table, checkpoint)
             if np.exp(said.log_p[row, -1]) > EXTEND and tried[i] < table.largest:
                 still.append(i)
         left = still
+
+
+def _most_promising(logit: Float[np.ndarray, " m"], table: _Table, checkpoint: Checkpoint) -> int:
+    """The K whose best labeling has the highest expected ARI; that of one cluster is P(K = 1)."""
+    K = np.array([p.n_components for p in table.proposals])
+    expected = np.array(of_the_best(logit[: len(K)], checkpoint.judge))
+    expected[table.largest < K] = -1.0
+    expected[K == 1] = np.exp(table.log_proba[0])
+    return int(K[expected.argmax()])
 
 
 def _of_possible(log_p: Float[np.ndarray, " j"], table: _Table) -> Float[np.ndarray, " j"]:
