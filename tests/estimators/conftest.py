@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from checkpoints import write_checkpoint
+from judges import write_judged
 
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Learned layers near EM; no judge."""
-    return write_checkpoint(tmp_path_factory.mktemp("weights") / "small.safetensors")
+    """Learned layers near EM; a judge without meaning."""
+    return write_judged(tmp_path_factory.mktemp("weights") / "small.safetensors", n_layers=4)
 
 
 @pytest.fixture(params=["constructed", "checkpoint"])
