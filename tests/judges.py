@@ -24,8 +24,12 @@ def judge_weights(
     for name, shape in judge_shapes(n_token, n_table, n_hidden).items():
         width = shape[-2] if name.startswith("W") else 1
         weights[name] = rng.normal(size=shape) / np.sqrt(width)
-    for name in ("token_scale", "table_scale"):
-        weights[name] = 0.5 + np.abs(weights[name])
+    weights["token_scale"] = 0.5 + np.abs(weights["token_scale"])
+    for name in ("token_edges", "table_edges"):  # ascending, about -3 to 3
+        width = 0.3 + np.abs(weights[name])
+        weights[name] = np.cumsum(width, axis=1) - width.sum(axis=1, keepdims=True) / 2
+    # a higher logit promises more
+    weights["pick"][0] = 0.5 + np.abs(weights["pick"][0])
     return weights
 
 

@@ -9,19 +9,15 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from checkpoints import write_checkpoint
+from judges import judge_weights
 from statformer.benchmarks.settings import Sizes
-from statformer.nn.judge import judge_shapes
-from statformer.proposals.evidence import N_JUDGE_TABLE, N_TOKEN_FEATURES
 
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = write_checkpoint(tmp_path_factory.mktemp("weights") / "small.safetensors")
     arrays = load_file(path)
-    rng = np.random.default_rng(0)
-    for name, shape in judge_shapes(N_TOKEN_FEATURES, N_JUDGE_TABLE, 8).items():
-        drawn = np.ones(shape) if name.endswith("_scale") else 0.1 * rng.normal(size=shape)
-        arrays[f"judge.{name}"] = drawn.astype(np.float32)
+    arrays |= {f"judge.{name}": np.float32(drawn) for name, drawn in judge_weights().items()}
     save_file(arrays, path)
     return str(path)
 

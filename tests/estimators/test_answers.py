@@ -55,7 +55,8 @@ def prefer(monkeypatch: pytest.MonkeyPatch) -> Any:
             mine = evidence.tokens[..., FIRST_KIND + KINDS.index(kind)] * evidence.is_there
             log_p = np.full((len(mine), max_components + 1), -np.inf)
             log_p[:, n_components - 1] = 0.0
-            return Judgement(8.0 * mine - 4.0, log_p, np.full(mine.shape, doubt))
+            wrong = evidence.n_clusters != n_components
+            return Judgement(8.0 * mine - 4.0 - 20.0 * wrong, log_p, np.full(mine.shape, doubt))
 
         monkeypatch.setattr(pretrained, "Judge", lambda _: judge)
 
@@ -100,17 +101,44 @@ def test_one_cluster_is_learned_layers_and_right_as_often_as_it_is_likely(
     def judge(evidence: Evidence, max_components: int) -> Judgement:
         log_p = np.full((1, max_components + 1), -np.inf)
         log_p[0, :2] = np.log([0.7, 0.3])
-        logit = np.random.default_rng(0).normal(size=evidence.is_there.shape)
+        logit = promise + np.random.default_rng(0).normal(size=evidence.is_there.shape)
         return Judgement(logit, log_p, np.full(logit.shape, 0.5))
 
     monkeypatch.setattr(pretrained, "Judge", lambda _: judge)
     X = table()
+    promise = -20.0
     model = AttentionMixture(K, weights=path, effort="fast", random_state=0).fit(X)
     assert model.n_components_ == 1
     assert model.expected_ari_ == pytest.approx(0.7 if K is None else 1.0)
     assert model._origin.habit is None
     assert len(model.trace_) == N_LAYERS
     np.testing.assert_array_equal(model.predict_proba(X), 1.0)
+    if K is None:  # several clusters that promise more are answered, likely or not
+        promise = 20.0
+        several = AttentionMixture(weights=path, effort="fast", random_state=0).fit(X)
+        assert several.n_components_ > 1
+        assert several.n_components_proba_.argmax() == 0
+        assert several.expected_ari_ > 0.99
+
+
+@pytest.mark.parametrize("promising", [2, 5])
+def test_the_number_that_promises_most_is_answered(
+    path: Path, monkeypatch: pytest.MonkeyPatch, promising: int
+) -> None:
+    """P(K) alone decides between one cluster and several, not between several."""
+
+    def judge(evidence: Evidence, max_components: int) -> Judgement:
+        log_p = np.full((1, max_components + 1), np.log(1e-3))
+        log_p[0, 3] = np.log(0.9)
+        logit = np.where(evidence.n_clusters == promising, 2.0, 1.0)
+        return Judgement(logit, log_p, np.zeros(logit.shape))
+
+    monkeypatch.setattr(pretrained, "Judge", lambda _: judge)
+    model = AttentionMixture(weights=path, effort="fast", random_state=0).fit(table())
+    assert model.n_components_ == promising
+    assert model.n_components_proba_.argmax() == 3
+    a, b = resolve_weights(path).judge["pick"]
+    assert model.expected_ari_ == pytest.approx(1.0 / (1.0 + np.exp(-2.0 * a - b)))
 
 
 def test_kinds_give_different_answers(path: Path, prefer: Any) -> None:

@@ -10,13 +10,12 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from judges import judge_weights
 from statformer import judge
 from statformer.estimators import judging
 from statformer.estimators.base import Checkpoint
 from statformer.estimators.judging import as_codes
 from statformer.estimators.problems import Problem
-from statformer.nn.judge import judge_shapes
-from statformer.proposals.evidence import N_JUDGE_TABLE, N_TOKEN_FEATURES
 from statformer.weights import WeightsError
 
 LABELS = ["a", "b", "a", None, "c", "b"]
@@ -167,11 +166,7 @@ def test_wrong_lengths_are_named(overlapping: np.ndarray, asked: list) -> None:
 @pytest.fixture(scope="module")
 def with_judge(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint and a judge of random numbers, whose answers differ but mean nothing."""
-    rng = np.random.default_rng(0)
-    shapes = judge_shapes(N_TOKEN_FEATURES, N_JUDGE_TABLE, 16)
-    weights = {f"judge.{k}": np.float32(0.2 * rng.normal(size=s)) for k, s in shapes.items()}
-    for key in ("judge.token_scale", "judge.table_scale"):
-        weights[key] = np.ones_like(weights[key])
+    weights = {f"judge.{k}": np.float32(v) for k, v in judge_weights(0, n_hidden=16).items()}
     path = tmp_path_factory.mktemp("weights") / "judge.safetensors"
     save_file(load_file(checkpoint) | weights, path)
     return path

@@ -10,11 +10,14 @@ import torch
 
 from judges import judge_weights
 from statformer.nn.judge import (
+    N_BINS,
     N_BLOCKS,
+    N_COMPANY,
     Evidence,
     Judge,
     Judgement,
     company,
+    in_bins,
     judge_shapes,
     of_the_best,
 )
@@ -100,6 +103,44 @@ def test_every_weight_and_every_input_has_a_say() -> None:
     }
     for name, value in moved_inputs.items():
         assert change(judge()(replace(e, **{name: value}), J)) > 1e-6, name
+
+
+def test_bins_by_a_loop() -> None:
+    rng = np.random.default_rng(0)
+    edges = np.cumsum(rng.uniform(0.2, 1.5, (N_TOKEN, N_BINS + 1)), axis=1) - 4.0
+    features = 4.0 * rng.normal(size=(3, 5, N_TOKEN))
+    found = in_bins(features, edges)
+    assert found.shape == (3, 5, N_TOKEN * N_BINS)
+    for b, i, f, k in np.ndindex(3, 5, N_TOKEN, N_BINS):
+        low, high, value = edges[f, k], edges[f, k + 1], features[b, i, f]
+        expected = 0.0 if value < low else 1.0 if value > high else (value - low) / (high - low)
+        assert found[b, i, f * N_BINS + k] == pytest.approx(expected, abs=1e-12)
+    np.testing.assert_array_equal(in_bins(features[0], edges), found[0])  # rows of a table as well
+    # inside the range the bins add up to the value: nothing is lost
+    inside = np.clip(features, edges[:, 0], edges[:, -1])
+    widths = np.diff(edges, axis=1)
+    added = (found.reshape(3, 5, N_TOKEN, N_BINS) * widths).sum(axis=-1) + edges[:, 0]
+    np.testing.assert_allclose(added, inside, atol=1e-12)
+
+
+def test_values_beyond_the_range_change_nothing() -> None:
+    """What lies beyond the outermost edges is read as the outermost edges."""
+    e = evidence()
+    weights = judge_weights(0, N_TOKEN, N_TABLE)
+    low, high = weights["table_edges"][:, 0], weights["table_edges"][:, -1]
+    asked = Judge(weights)
+    for edge, far, inside in ((low, low - 1e6, low + 0.1), (high, high + 1e6, high - 0.1)):
+        at = asked(replace(e, table=np.broadcast_to(edge, e.table.shape)), J)
+        beyond = asked(replace(e, table=np.broadcast_to(far, e.table.shape)), J)
+        assert_same(at, beyond, e.is_there)
+        within = asked(replace(e, table=np.broadcast_to(inside, e.table.shape)), J)
+        assert np.abs(within.logit - at.logit).max() > 1e-4
+    # all tokens of a table stand equally far out: none is apart from the others
+    for edge, factor in ((weights["token_edges"][:, 0], 4.0), (weights["token_edges"][:, -1], 9.0)):
+        tokens = np.broadcast_to(edge, e.tokens.shape)
+        at = asked(replace(e, tokens=tokens), J)
+        beyond = asked(replace(e, tokens=factor * tokens), J)
+        assert_same(at, beyond, e.is_there)
 
 
 def test_what_the_best_is_expected_to_reach() -> None:
@@ -210,7 +251,7 @@ def test_who_agrees_is_attended_to() -> None:
     """alpha adds the agreement to the scores: without it, agreement enters by company only."""
     weights = judge_weights(0, N_TOKEN, N_TABLE)
     weights["alpha"] = np.zeros_like(weights["alpha"])
-    weights["W_token"][N_TOKEN:] = 0.0
+    weights["W_token"][-N_COMPANY:] = 0.0
     e = evidence()
     blind = Judge(weights)
     other = replace(e, agreement=e.agreement**3)

@@ -25,7 +25,7 @@ from statformer.pretraining.judge_pool import (
     pool_files,
     read_shard,
 )
-from statformer.proposals.evidence import N_JUDGE_TABLE, N_TOKEN_FEATURES
+from statformer.proposals.evidence import N_JUDGE_TABLE, N_RAW_FEATURES
 from statformer.proposals.kinds import KINDS
 from statformer.tasks.stream import TaskStream
 from statformer.tasks.wide import WIDE_RATES
@@ -66,7 +66,7 @@ def tables(shard: Shard) -> list[Shard]:
 def test_shapes_and_ranges(shard: Shard) -> None:
     m, t = shard["n_labelings"].sum(), len(shard["n_labelings"])
     assert 2 <= t <= 6
-    assert shard["tokens"].shape == (m, N_TOKEN_FEATURES)
+    assert shard["tokens"].shape == (m, N_RAW_FEATURES)
     assert shard["top"].shape == shard["hit"].shape == (m, N_SAMPLED)
     assert shard["table"].shape == (t, N_JUDGE_TABLE - 1)
     assert shard["pieces"].shape == (t, len(WIDE_RATES))

@@ -11,14 +11,17 @@ from proposals.tables import clusters, labelings
 from statformer.nn.judge import Judge
 from statformer.proposals.evidence import (
     N_JUDGE_TABLE,
+    N_RAW_FEATURES,
+    N_SHARP,
     N_TOKEN_FEATURES,
     Labelings,
     described,
     evidence,
+    sharpened,
     view_of,
 )
 from statformer.proposals.kinds import KINDS, RUN_FEATURES, STRANGER
-from statformer.proposals.labelings import N_LABELING_FEATURES, describe
+from statformer.proposals.labelings import LABELING_FEATURES, N_LABELING_FEATURES, describe
 from statformer.proposals.table_features import table_features
 from statformer.proposals.view import MAX_ROWS
 
@@ -46,10 +49,13 @@ def test_a_token_is_labeling_run_and_kind() -> None:
     found = described(view, labels[:, drawn], kinds, features, K, table_features(X, ONES))
     assert found.tokens.shape == (4, N_TOKEN_FEATURES)
     own, run = N_LABELING_FEATURES, N_LABELING_FEATURES + len(RUN_FEATURES)
-    np.testing.assert_array_equal(found.tokens[:, :own], describe(view, labels))
-    np.testing.assert_array_equal(found.tokens[0, own:run], features[0])
-    np.testing.assert_array_equal(found.tokens[3, own:run], [20, -20, 0, 0, 0])
-    who = found.tokens[:, run:]
+    raw = found.tokens[:, -N_RAW_FEATURES:]
+    np.testing.assert_array_equal(found.tokens, sharpened(raw))
+    # the rows lie in memory in another order: sums round otherwise
+    np.testing.assert_allclose(raw[:, :own], describe(view, labels), rtol=1e-12, atol=1e-13)
+    np.testing.assert_array_equal(raw[0, own:run], features[0])
+    np.testing.assert_array_equal(raw[3, own:run], [20, -20, 0, 0, 0])
+    who = raw[:, run:]
     assert who.shape == (4, len(KINDS) + 1)
     np.testing.assert_array_equal(who.argmax(axis=1), [0, len(KINDS) - 1, len(KINDS), 2])
     np.testing.assert_array_equal(who.sum(axis=1), 1.0)
@@ -59,9 +65,38 @@ def test_a_token_is_labeling_run_and_kind() -> None:
     np.testing.assert_allclose(found.agreement, expected, atol=1e-12)
 
 
+def test_sharpened_by_hand() -> None:
+    rng = np.random.default_rng(0)
+    raw = rng.uniform(size=(3, N_RAW_FEATURES))
+    at = LABELING_FEATURES.index
+    share = at("same among 10 neighbours")
+    raw[:, share] = [1.0, 0.997, 1.0 + 1e-12]  # rounding may leave a share beyond 1
+    found = sharpened(raw)
+    assert found.shape == (3, N_TOKEN_FEATURES)
+    assert N_TOKEN_FEATURES == N_SHARP + N_RAW_FEATURES
+    np.testing.assert_array_equal(found[:, N_SHARP:], raw)
+    np.testing.assert_allclose(found[:, 1], -np.log([0.003, 0.006, 0.003]), rtol=1e-9)
+    shares = (
+        "same among 5 neighbours",
+        "same among 10 neighbours",
+        "worst same among 10",
+        "kept by a refit",
+        "posterior of own",
+    )
+    for i in range(3):
+        expected = [-np.log(max(1.0 - raw[i, at(name)], 0.0) + 0.003) for name in shares]
+        expected.append(np.log(raw[i, at("rows off the main piece")] + 0.003))
+        expected.append(raw[i, at("shortest cut edge")] - raw[i, at("longest kept edge")])
+        np.testing.assert_allclose(found[i, :N_SHARP], expected, rtol=1e-12)
+    for name in shares:  # a share that grows is a token that grows
+        more = raw.copy()
+        more[:, at(name)] -= 0.5
+        assert ((sharpened(more) - found)[:, shares.index(name)] < 0).all()
+
+
 def test_a_token_does_not_depend_on_the_company() -> None:
     one, two = told(m=3), told(m=6)
-    own = N_LABELING_FEATURES
+    own = N_SHARP + N_LABELING_FEATURES
     np.testing.assert_allclose(two.tokens[:3, :own], one.tokens[:, :own], atol=1e-9)
     np.testing.assert_allclose(two.agreement[:3, :3], one.agreement, atol=1e-12)
 
