@@ -494,7 +494,7 @@ def _alone(tables: Tables) -> Float[np.ndarray, " b"]:
 
 
 def _within(problem: Problem, labels: Int[np.ndarray, " n"]) -> float:
-    """Sum of squared distances to the means of the clusters."""
+    """Sum of squares within the clusters, less that of the table (which is the same for all)."""
     member = np.eye(int(labels.max()) + 1)[labels] * problem.weight[:, None]
     total = np.maximum(member.sum(axis=0), 1e-300)
     means = member.T @ problem.X / total[:, None]
