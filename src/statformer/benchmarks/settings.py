@@ -56,7 +56,7 @@ class Sizes:
     repeats: int = 3
 
 
-FULL = Sizes("full", tables=80)
+FULL = Sizes("full", tables=50)
 QUICK = Sizes(
     "quick",
     tables=8,
