@@ -121,7 +121,8 @@ def side_by_side(view: TableView, labels: Int[np.ndarray, "m n"]) -> Clusters:
     """Number the clusters of all labelings; rows labelled -1 are one cluster of their own."""
     m, n = labels.shape
     width = int(labels.max(initial=0)) + 2
-    labels = np.where(labels < 0, width - 1, labels)  # noise comes last
+    # noise comes last; one layout, so that sums are rounded alike however the labels came
+    labels = np.ascontiguousarray(np.where(labels < 0, width - 1, labels))
     seen = np.zeros((m, width), dtype=np.int64)
     np.put_along_axis(seen, labels, 1, axis=1)
     number = np.cumsum(seen, axis=1)
