@@ -79,8 +79,10 @@ def test_bad_labels_are_named(labels: Any, error: type, message: str) -> None:
         as_codes(labels, 6)
 
 
-def test_weights_without_a_judge(checkpoint: Path, overlapping: np.ndarray) -> None:
-    for weights in (checkpoint, "constructed"):
+def test_weights_without_a_judge(checkpoint: Path, tmp_path: Path, overlapping: np.ndarray) -> None:
+    layers = {k: v for k, v in load_file(checkpoint).items() if k.startswith("em.")}
+    save_file(layers, tmp_path / "layers.safetensors")
+    for weights in (tmp_path / "layers.safetensors", "constructed"):
         with pytest.raises(ValueError, match=r"weights=.* hold no judge"):
             judge(overlapping, np.zeros(90), weights=weights)
 
