@@ -36,7 +36,7 @@ _QUICK = (LEARNED, MIDDLE, LLOYD, "full", "diagonal", "tied", "gap")
 EFFORTS = {
     effort.name: effort
     for effort in (
-        Effort("fast", Plan(1, (LEARNED, "tied", LLOYD)), Plan(4, _QUICK)),
+        Effort("fast", Plan(1, (LEARNED, LLOYD)), Plan(4, _QUICK)),
         Effort("balanced", SWEEP, GIVEN),
         Effort("best", replace(SWEEP, n_starts=3), replace(GIVEN, n_starts=24, n_kept=4), 20),
     )
