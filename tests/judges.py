@@ -33,10 +33,21 @@ def judge_weights(
     return weights
 
 
-def write_judged(path: Path, seed: int = 0, n_layers: int = 3) -> Path:
-    """Layers near EM, and a judge without meaning."""
+def write_judged(
+    path: Path, seed: int = 0, n_layers: int = 3, *, is_indifferent: bool = False
+) -> Path:
+    """Layers near EM, and a judge without meaning.
+
+    An indifferent judge expects the same of every labeling and has no doubts: the first proposal is
+    answered, which is that of the layers.
+    """
     write_checkpoint(path, n_layers=n_layers, n_hidden=4)
     layers = {k: v for k, v in load_file(path).items() if k.startswith("em.")}
-    judge = {f"judge.{k}": np.float32(v) for k, v in judge_weights(seed).items()}
+    weights = judge_weights(seed)
+    if is_indifferent:
+        for name in ("w_ari", "c_ari", "w_doubt"):
+            weights[name] = np.zeros_like(weights[name])
+        weights["c_doubt"] = np.full_like(weights["c_doubt"], -80.0)
+    judge = {f"judge.{k}": np.float32(v) for k, v in weights.items()}
     save_file({**layers, **judge}, path)
     return path

@@ -12,8 +12,9 @@ from judges import write_judged
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Learned layers near EM; a judge without meaning."""
-    return write_judged(tmp_path_factory.mktemp("weights") / "small.safetensors", n_layers=4)
+    """Learned layers near EM; a judge that leaves the answer to them."""
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    return write_judged(path, n_layers=4, is_indifferent=True)
 
 
 @pytest.fixture(params=["constructed", "checkpoint"])
