@@ -32,7 +32,7 @@ from statformer.estimators.problems import (
 from statformer.estimators.proposers import Plan, Proposal, propose
 from statformer.nn.judge import Judge, Judgement, of_the_best
 from statformer.proposals.evidence import Labelings, evidence, tokens_of, view_of
-from statformer.proposals.kinds import KINDS, LEARNED, RUN_FEATURES, STRANGER
+from statformer.proposals.kinds import KINDS, LEARNED, NOBODY, RUN_FEATURES
 from statformer.proposals.labelings import agreement, side_by_side
 from statformer.proposals.view import TableView
 
@@ -132,7 +132,7 @@ class _Table:
         theirs = theirs if self.drawn is None else theirs[:, self.drawn]
         m = len(theirs)
         K = np.array([len(np.unique(row)) for row in theirs])
-        self._tell(theirs, np.full(m, STRANGER), np.zeros((m, len(RUN_FEATURES))), K)
+        self._tell(theirs, np.full(m, NOBODY), np.zeros((m, len(RUN_FEATURES))), K)
 
     def _tell(
         self, labels: np.ndarray, kinds: np.ndarray, features: np.ndarray, K: np.ndarray

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from statformer.nn.judge import Evidence
-from statformer.proposals.kinds import KINDS, RUN_FEATURES
+from statformer.proposals.kinds import KINDS, RUN_FEATURES, STRANGER
 from statformer.proposals.labelings import (
     LABELING_FEATURES,
     N_LABELING_FEATURES,
@@ -83,7 +83,7 @@ def tokens_of(
     """Tokens of labelings of the view's rows; they do not depend on each other."""
     own = describe_clusters(view, side_by_side(view, seen), seen)
     who = (kinds[:, None] == np.arange(len(KINDS))[None, :]).astype(np.float64)
-    stranger = (kinds < 0).astype(np.float64)[:, None]
+    stranger = (kinds == STRANGER).astype(np.float64)[:, None]
     return sharpened(np.concatenate([own, np.clip(features, -20.0, 20.0), who, stranger], axis=1))
 
 
