@@ -15,7 +15,7 @@ from proposals.tables import clusters
 from statformer import AttentionMixture
 from statformer.batch import Centres, Tables
 from statformer.constructions.em_network import stack_habits
-from statformer.estimators import fitting, proposers
+from statformer.estimators import fitting, layer_runs, proposers
 from statformer.estimators.base import resolve_weights
 from statformer.estimators.devices import backend
 from statformer.estimators.problems import Problem
@@ -226,13 +226,13 @@ def test_merged_labels_are_those_of_their_owners(em: dict[str, np.ndarray]) -> N
 def read_in(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The precision of every batch that runs."""
     dtypes: list[Any] = []
-    read = proposers._read
+    read = layer_runs._read
 
     def spy(*args: Any) -> Any:
         dtypes.append(args[-1])
         return read(*args)
 
-    monkeypatch.setattr(proposers, "_read", spy)
+    monkeypatch.setattr(layer_runs, "_read", spy)
     return dtypes
 
 
@@ -262,7 +262,7 @@ def test_what_fails_in_single_precision_runs_again(
 ) -> None:
     asked, plan = np.array([[2, 3]]), Plan(1, (LEARNED, "full"))
     (expected,) = propose([problem(6)], asked, plan, em, ON)
-    real = proposers.log_density
+    real = layer_runs.log_density
 
     def density(tables: Tables, centres: Centres) -> np.ndarray:
         found = real(tables, centres)
@@ -272,7 +272,7 @@ def test_what_fails_in_single_precision_runs_again(
             raise np.linalg.LinAlgError
         return np.where(np.arange(found.shape[1]) == 3, np.nan, found)
 
-    monkeypatch.setattr(proposers, "log_density", density)
+    monkeypatch.setattr(layer_runs, "log_density", density)
     (found,) = propose([problem(6)], asked, plan, em, ON, is_single=True)
     same(found, expected, 1e-12)
 

@@ -20,8 +20,9 @@ from statformer.constructions.em_network import stack_habits
 from statformer.estimators.base import Checkpoint
 from statformer.estimators.cells import run_layers as run_cell_layers
 from statformer.estimators.devices import Backend
+from statformer.estimators.layer_runs import Batch, run_layers
 from statformer.estimators.problems import Habit, Problem, Solution
-from statformer.estimators.proposers import HABITS, TEXTBOOK_LOOPS, Batch, Proposal, run_layers
+from statformer.estimators.proposers import HABITS, TEXTBOOK_LOOPS, Proposal
 from statformer.nn.em_network import EMNetwork, respond
 from statformer.proposals.kinds import LLOYD, MERGED
 
