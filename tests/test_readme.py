@@ -7,16 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from statformer.estimators.base import resolve_weights
-
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_the_python_of_the_readme_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if not resolve_weights("pretrained").judge:
-        pytest.skip("the shipped weights hold no judge")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)

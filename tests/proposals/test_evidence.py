@@ -100,17 +100,6 @@ def test_a_token_does_not_depend_on_the_company() -> None:
     np.testing.assert_allclose(two.agreement[:3, :3], one.agreement, atol=1e-12)
 
 
-def test_some_of_the_labelings() -> None:
-    every = told(m=5)
-    chosen = np.array([3, 0])
-    some = every[chosen]
-    np.testing.assert_array_equal(some.tokens, every.tokens[chosen])
-    np.testing.assert_array_equal(some.K, every.K[chosen])
-    np.testing.assert_array_equal(some.table, every.table)
-    assert some.agreement[0, 1] == every.agreement[3, 0]
-    assert some.agreement.shape == (2, 2)
-
-
 def test_long_tables_are_read_on_a_draw() -> None:
     n = MAX_ROWS + 200
     X, _ = clusters(1, n=n)

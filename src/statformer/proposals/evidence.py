@@ -56,12 +56,6 @@ class Labelings:
     K: Int[np.ndarray, " m"]
     table: Float[np.ndarray, " g"]
 
-    def __getitem__(self, chosen: Int[np.ndarray, " k"]) -> Labelings:
-        """Some of the labelings."""
-        return Labelings(
-            self.tokens[chosen], self.agreement[np.ix_(chosen, chosen)], self.K[chosen], self.table
-        )
-
 
 def view_of(
     X: Float[np.ndarray, "n d"], weight: Float[np.ndarray, " n"], rng: np.random.Generator
