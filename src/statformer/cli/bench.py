@@ -6,21 +6,17 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import Annotated
 
 import typer
 
 from statformer._extras import require
+from statformer.cli.bench_display import display, print_sheets
 from statformer.cli.errors import CommandError, one_line
-
-if TYPE_CHECKING:
-    from statformer.benchmarks.settings import Progress
-    from statformer.benchmarks.summary import Sheet
 
 bench = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Measure against the rivals (extra: bench)."
 )
-VERDICTS = {"reached": "green", "short": "red", "invalid": "yellow", "not measured": "yellow"}
 
 
 @bench.callback()
@@ -71,7 +67,7 @@ def mixture(
     if json_file is None and sys.stdout.isatty():
         raise CommandError("--json FILE is missing; it says where the numbers go")
     try:
-        with _display() as display:
+        with display() as shown:
             data = bench_mixture(
                 FULL if full else QUICK,
                 [name.strip() for name in part.split(",") if name.strip()],
@@ -82,7 +78,7 @@ def mixture(
                 tables=tables,
                 n_workers=workers or os.cpu_count() or 1,
                 command="statformer " + " ".join(sys.argv[1:]),
-                callback=display,
+                callback=shown,
             )
     except KeyboardInterrupt:
         sys.stderr.write("stopped; the same command goes on with the next cell\n")
@@ -93,70 +89,7 @@ def mixture(
         for path in pictures.draw(data, plots):
             sys.stderr.write(f"picture: {path}\n")
     if sys.stdout.isatty():
-        _print(sheets(data))
+        print_sheets(sheets(data))
         typer.echo(f"numbers: {json_file}")
     else:
         sys.stdout.write(json.dumps(data) + "\n")
-
-
-def _print(found: list[Sheet]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console()
-    for sheet in found:
-        table = Table(title=sheet.title, title_justify="left")
-        for name in sheet.header:
-            table.add_column(name, overflow="fold")
-        for row in sheet.rows:
-            table.add_row(*(Text(word, style=VERDICTS.get(word, "")) for word in row))
-        console.print(table)
-
-
-def _display() -> Any:
-    """A bar at a terminal; one line per finished cell on standard error in a pipe."""
-    return _Bar() if sys.stdout.isatty() else _Lines()
-
-
-class _Lines:
-    """A line when a cell is done."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        sys.stderr.flush()
-
-    def __call__(self, progress: Progress) -> None:
-        if progress.done == progress.total or progress.part == "e":
-            sys.stderr.write(f"({progress.part}) {progress.cell}: done\n")
-            sys.stderr.flush()
-
-
-class _Bar:
-    """A bar for the cell that is being measured."""
-
-    def __init__(self) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import Progress as RichProgress
-
-        self.bar = RichProgress(
-            BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
-        )
-        self.row = self.bar.add_task("starting", total=None)
-
-    def __enter__(self) -> Self:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.stop()
-
-    def __call__(self, progress: Progress) -> None:
-        self.bar.update(
-            self.row,
-            completed=progress.done,
-            total=progress.total,
-            description=f"({progress.part}) {progress.cell}",
-        )
