@@ -34,8 +34,8 @@ def with_iterated_svd(X: Matrix, n_components: int) -> Matrix:
 
     The regularised iterative PCA of Josse and Husson (2012, J. Soc. Fr. Stat. 153(2)): fill,
     centre, replace the singular values s_j, j <= k, by (s_j^2 - n v) / s_j with v the mean variance
-    of the left-out directions, fill again. At most 1000 sweeps, or until the filled cells move by less
-    than 1e-6 of their size.
+    of the left-out directions, fill again. At most 1000 sweeps, or until the filled cells move by
+    less than 1e-6 of their size.
     """
     filled = with_means(X)
     missing = np.isnan(X)
