@@ -1,0 +1,85 @@
+"""Blocks in a row: attention of all tokens to all tokens, then a step within each token.
+
+Weights come from a theorem (`constructions/power_iteration.py`) or from training
+(`nn/eigen_transformer.py`); the blocks do not know which.
+
+Axes: b tables, t tokens, q and k tokens as queries and keys, h heads, m token width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from statformer.nn.attention import Attention, FactoredAttention
+
+
+class Block(nn.Module):
+    """H <- H + attention(norm H), then H <- H + within(norm H).
+
+    Without `within` the second half is left out; without norms nothing is normalised.
+    """
+
+    def __init__(
+        self,
+        attention: Attention | FactoredAttention,
+        within: nn.Module | None = None,
+        norms: tuple[nn.Module, nn.Module] | None = None,
+    ) -> None:
+        super().__init__()
+        self.attention, self.within = attention, within
+        self.norms = None if norms is None else nn.ModuleList(norms)
+
+    @property
+    def n_heads(self) -> int:
+        """Heads of the attention."""
+        heads = self.attention
+        return len(heads.W_QK if isinstance(heads, Attention) else heads.W_Q)
+
+    def forward(
+        self, H: Float[Tensor, "b t m"], found: dict[str, Tensor] | None = None, name: str = ""
+    ) -> Float[Tensor, "b t m"]:
+        """The next residual stream; with `found`, the pattern and both streams are put into it."""
+        read = H if self.norms is None else self.norms[0](H)
+        pattern = self.attention.pattern(read, read, H.new_ones(len(H), 1, H.shape[1]))
+        H = H + self.attention.read(pattern, read)
+        if found is not None:
+            found[f"{name}.pattern"], found[f"{name}.attended"] = pattern, H
+        if self.within is not None:
+            H = H + self.within(H if self.norms is None else self.norms[1](H))
+        if found is not None:
+            found[name] = H
+        return H
+
+
+class Transformer(nn.Module):
+    """H -> the residual stream after the last block."""
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+
+    @property
+    def depth(self) -> int:
+        """The number of blocks."""
+        return len(self.blocks)
+
+    @property
+    def n_heads(self) -> int:
+        """Heads of the block that has most."""
+        return max(cast(Block, block).n_heads for block in self.blocks)
+
+    def forward(self, H: Float[Tensor, "b t m"]) -> Float[Tensor, "b t m"]:
+        for block in self.blocks:
+            H = block(H)
+        return H
+
+    def record(self, H: Float[Tensor, "b t m"]) -> dict[str, Tensor]:
+        """ "block 1.pattern" ("b h q k"), "block 1.attended", "block 1" (streams "b t m"), ..."""
+        found: dict[str, Tensor] = {}
+        for number, block in enumerate(self.blocks, start=1):
+            H = block(H, found, f"block {number}")
+        return found
