@@ -2,4 +2,7 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from statformer.optim.adagrad_pp import AdaGradPP
+from statformer.optim.adam_pp import AdamPP
+
+__all__ = ["AdaGradPP", "AdamPP"]
