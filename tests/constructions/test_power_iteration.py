@@ -226,6 +226,8 @@ def test_errors_name_the_remedy() -> None:
     }.items():
         with pytest.raises(ValueError, match=match):
             power_transformer(*arguments)
+    with pytest.raises(ValueError, match="phi='softmax' is unknown"):
+        power_transformer(3, 1, 1, phi="softmax")
     with pytest.raises(ValueError, match="n_points=1"):
         power_transformer(3, 1, 1, n_points=1)
     with pytest.raises(ValueError, match="written for 3 columns and 1 starts"):

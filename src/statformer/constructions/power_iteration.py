@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -28,7 +27,6 @@ from statformer.nn.layout import TokenLayout
 from statformer.nn.power_steps import Normalise
 from statformer.nn.transformer import Block, Transformer
 
-Activation = Literal["relu", "linear"]
 _PHI = {"relu": attention.relu, "linear": attention.linear}
 
 
@@ -116,7 +114,7 @@ def power_transformer(
     n_components: int,
     n_steps: int,
     *,
-    phi: Activation = "relu",
+    phi: str = "relu",
     n_points: int | None = None,
 ) -> PowerTransformer:
     """The power method on X'X, `n_steps` (tau) steps per component, one after another.
@@ -125,7 +123,7 @@ def power_transformer(
     1 / (n - 1): the first block takes the mean away, which needs a weight -1 / n. Without, nothing
     is centred or scaled and any number of points will do; rows of zeros do not count.
 
-    Raises ValueError for a number of components, steps or points that is too small.
+    Raises ValueError for an unknown phi, and for too few or too many components, steps or points.
     """
     _check(n_features, n_components, n_steps, n_points)
     layout = principal_layout(n_features, n_components)
@@ -198,8 +196,13 @@ def centre_head(n_points: int) -> Head:
     return Head({("is_data", "is_data"): 1.0}, {("key", "key"): share, ("value", "value"): share})
 
 
-def attend(layout: TokenLayout, heads: list[Head], phi: Activation) -> Attention:
-    """The attention of some heads; a signed one becomes a pair under ReLU."""
+def attend(layout: TokenLayout, heads: list[Head], phi: str) -> Attention:
+    """The attention of some heads; a signed one becomes a pair under ReLU.
+
+    Raises ValueError for an activation that is neither "relu" nor "linear".
+    """
+    if phi not in _PHI:
+        raise ValueError(f"phi={phi!r} is unknown; choose from {tuple(_PHI)}")
     W_QK, W_OV = [], []
     for head in heads:
         score, value = (torch.from_numpy(layout.matrix(W)) for W in (head.W_QK, head.W_OV))
@@ -222,7 +225,7 @@ def normalise(layout: TokenLayout) -> Normalise:
     )
 
 
-def block(layout: TokenLayout, heads: list[Head], phi: Activation) -> Block:
+def block(layout: TokenLayout, heads: list[Head], phi: str) -> Block:
     """Attention by `heads`, then the division."""
     return Block(attend(layout, heads, phi), normalise(layout))
 

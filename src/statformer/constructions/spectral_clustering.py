@@ -17,7 +17,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from statformer.constructions.power_iteration import (
-    Activation,
     Head,
     attend,
     block,
@@ -60,7 +59,7 @@ def clustering_transformer(
     n_features: int,
     n_steps: int,
     *,
-    phi: Activation = "relu",
+    phi: str = "relu",
     n_points: int | None = None,
     sharpness: float | None = None,
 ) -> ClusteringTransformer:
@@ -69,7 +68,7 @@ def clustering_transformer(
     With `n_points` the mean of that many points is taken away first, for means that are not
     opposite. With `sharpness` the sign is tanh(sharpness <x_i, v>), which errs by `sign_error`.
 
-    Raises ValueError for fewer than one step, one point, or a sharpness that is not positive.
+    Raises ValueError for an unknown phi, no step, no point, or a sharpness that is not positive.
     """
     if n_steps < 1:
         raise ValueError(f"n_steps={n_steps}: pass at least 1")

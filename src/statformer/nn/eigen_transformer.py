@@ -12,8 +12,6 @@ Axes: b tasks, n points, d features, k components, m token width.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
@@ -23,9 +21,7 @@ from statformer.nn.attention import FactoredAttention
 from statformer.nn.read_write import MLP
 from statformer.nn.transformer import Block, Transformer
 
-Target = Literal["values", "vectors"]
-Activation = Literal["relu", "softmax"]
-TARGETS, ACTIVATIONS = ("values", "vectors"), ("relu", "softmax")
+TARGETS = ("values", "vectors")
 _PHI = {"relu": patterns.relu, "softmax": patterns.softmax}
 
 
@@ -47,11 +43,11 @@ class EigenTransformer(nn.Module):
         n_components: int,
         *,
         rng: Generator,
-        target: Target = "values",
+        target: str = "values",
         n_layers: int = 12,
         width: int = 64,
         n_heads: int = 4,
-        attention: Activation = "relu",
+        attention: str = "relu",
         auxiliary: bool = False,
         layer_norm: bool = True,
     ) -> None:
@@ -141,8 +137,8 @@ class EigenTransformer(nn.Module):
 def _check(target: str, attention: str, n_components: int, n_features: int) -> None:
     if target not in TARGETS:
         raise ValueError(f"target={target!r} is unknown; choose from {TARGETS}")
-    if attention not in ACTIVATIONS:
-        raise ValueError(f"attention={attention!r} is unknown; choose from {ACTIVATIONS}")
+    if attention not in _PHI:
+        raise ValueError(f"attention={attention!r} is unknown; choose from {tuple(_PHI)}")
     if not 1 <= n_components <= n_features:
         raise ValueError(
             f"n_components={n_components}: pass 1 to n_features={n_features}, there are no more"

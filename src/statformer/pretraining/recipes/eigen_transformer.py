@@ -25,7 +25,7 @@ import safetensors.torch
 import torch
 from torch import Generator, Tensor
 
-from statformer.nn.eigen_transformer import Activation, EigenTransformer, Target
+from statformer.nn.eigen_transformer import EigenTransformer
 from statformer.objectives.eigenpairs import (
     abs_cosine,
     eigenvalue_loss,
@@ -55,14 +55,14 @@ class StartedBatch:
 class EigenTransformerRecipe(Recipe):
     """Train `EigenTransformer` on `PaperGaussianPrior`."""
 
-    target: Target = "values"
+    target: str = "values"
     n_points: int = 5
     n_features: int = 2
     n_components: int = 1
     n_layers: int = 12
     width: int = 64
     n_heads: int = 4
-    attention: Activation = "relu"
+    attention: str = "relu"
     auxiliary: bool = False
     layer_norm: bool = True
     name: str = "eigen_transformer"
