@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from pretraining.toy_recipe import ToyRecipe
+from statformer.optim import AdamPP
 from statformer.pretraining import CheckpointError, Progress, pretrain
 from statformer.pretraining.checkpoint import latest_step
 
@@ -74,6 +75,43 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path, stop, ema_decay):
     # The comparison can fail: a step more or another seed gives other bits.
     run(tmp_path / "other", recipe, n_steps=25, seed=1, every=1e9)
     assert weights_bytes(tmp_path / "other") != weights_bytes(whole)
+
+
+class ParameterFreeToy(ToyRecipe):
+    """The toy with an optimizer that finds its own rate."""
+
+    scope: str = "global"
+
+    def learning_rate(self, step, n_steps):
+        return 1.0
+
+    def optimizer(self, params):
+        first, *others = params
+        groups = [{"params": [first]}, {"params": others}]
+        return AdamPP(groups, scope=self.scope, eta0=1e-3, freeze_after=20)
+
+
+class PerGroupToy(ParameterFreeToy):
+    scope: str = "group"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "names"), [(ParameterFreeToy, {"eta"}), (PerGroupToy, {"eta_0", "eta_1"})]
+)
+def test_the_found_step_size_is_logged_and_survives_a_resumption(tmp_path, recipe, names):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run(whole, recipe(), n_steps=25, every=1e9)
+    with pytest.raises(Stop):
+        run(parts, recipe(), n_steps=25, callback=stop_at(14))
+    run(parts, recipe(), resume=True, every=1e9)
+    assert weights_bytes(parts) == weights_bytes(whole)
+    found = lines(whole, "step")
+    assert lines(parts, "step") == found
+    for name in names:
+        etas = [line[name] for line in found]
+        assert etas == sorted(etas)
+        assert etas[0] < etas[-2] == etas[-1]  # grows, then is frozen
+    assert {key for key in found[0] if key.startswith("eta")} == names
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path):

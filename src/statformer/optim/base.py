@@ -160,8 +160,9 @@ class ParameterFree(Optimizer):
         """Make the state of parameters that have their first gradient, and eta0 where it is due."""
         for group in self.param_groups:
             new = [p for p in group["params"] if p.grad is not None and not self.state.get(p)]
-            for param, is_zero in zip(new, _are_zero(new), strict=True):
+            for param in new:
                 check_gradient(param, cast("Tensor", param.grad))
+            for param, is_zero in zip(new, _are_zero(new), strict=True):
                 self.state[param] = self._fresh(group, param, is_zero)
         for scope in self._scopes():
             if not self.param_groups[scope[0]]["has_begun"]:
@@ -173,8 +174,10 @@ class ParameterFree(Optimizer):
         state = {"step": torch.zeros((), dtype=torch.float32, device=device)}
         if not is_zero:
             stride = group["x0_stride"]
-            start = param.detach() if stride == 1 else sample(local(param.detach()), stride)
-            state["x0"] = start.to(dtype, copy=True)
+            start = param.detach()
+            if stride > 1:
+                (start,) = (sample(x, stride) for x in _plain([start]))
+            state["x0"] = start.to(torch.promote_types(start.dtype, torch.float32), copy=True)
         for name in self._moment_names(group):
             state[name] = torch.zeros_like(param, dtype=dtype, memory_format=torch.preserve_format)
         return state

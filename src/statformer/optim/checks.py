@@ -26,8 +26,8 @@ def check_group(group: Mapping[str, Any]) -> None:
     _check(
         group,
         "freeze_after",
-        lambda v: v is None or (_is_count(v) and v >= 1),
-        "a number of steps from 1 up, or None",
+        lambda v: v is None or (_is_count(v) and v >= 0),
+        "a number of steps from 0 up, or None",
     )
     _check(group, "x0_stride", lambda v: _is_count(v) and v >= 1, "an integer from 1 up")
     if "betas" in group:

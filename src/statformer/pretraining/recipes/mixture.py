@@ -11,7 +11,8 @@ Weights that never saw one family, for the benchmark: a base without all five, t
         --option peak_learning_rate=1.5e-3
 
 Loss: cross-entropy under the best matching of labels, last layer + 0.3 times the middle one.
-Start: greedy k-means++ refined by Lloyd, K given. Adam, cosine to zero after a short warm-up.
+Start: greedy k-means++ refined by Lloyd, K given. Adam, cosine to zero after a short warm-up;
+`--option optimizer_name=adam++` needs no peak_learning_rate, and the log shows the eta it found.
 
 Axes: b tasks, n points, d features, c components.
 """
@@ -33,6 +34,7 @@ from statformer.nn.em_module import EMModule, near_em
 from statformer.nn.seeding import lloyd_starts, n_trials
 from statformer.nn.standardize import compress, robust_scale
 from statformer.objectives.clustering import adjusted_rand, trace_loss
+from statformer.optim import AdamPP
 from statformer.pretraining.recipe import Recipe
 from statformer.tasks.gaussian_mixture import GaussianMixturePrior
 from statformer.tasks.stream import TaskStream
@@ -77,6 +79,7 @@ class MixtureRecipe(Recipe):
     without: Sequence[str] | str = ()
     wide: bool = False
     begin: str | None = None
+    optimizer_name: str = "adam"
     n_layers: int = 12
     n_hidden: int = 32
     name: str = "mixture"
@@ -86,6 +89,10 @@ class MixtureRecipe(Recipe):
     eval_every: int = 500
     log_every: int = 50
     prior: GaussianMixturePrior = field(default_factory=GaussianMixturePrior)
+
+    def __post_init__(self) -> None:
+        if self.optimizer_name not in ("adam", "adam++"):
+            raise ValueError(f"optimizer_name={self.optimizer_name!r}: pass 'adam' or 'adam++'")
 
     def _prior(self) -> GaussianMixturePrior | WidePrior:
         names = (self.without,) if isinstance(self.without, str) else tuple(self.without)
@@ -134,15 +141,19 @@ class MixtureRecipe(Recipe):
 
     def learning_rate(self, step: int, n_steps: int) -> float:
         warm = min(1.0, (step + 1) / 50.0)
-        return self.peak_learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * step / n_steps))
+        peak = 1.0 if self.optimizer_name == "adam++" else self.peak_learning_rate
+        return peak * warm * 0.5 * (1.0 + math.cos(math.pi * step / n_steps))
 
     def optimizer(self, params: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        if self.optimizer_name == "adam++":
+            return AdamPP(params, betas=(0.9, 0.98))
         return torch.optim.Adam(params, lr=self.peak_learning_rate, betas=(0.9, 0.98))
 
     def settings(self) -> dict[str, Any]:
-        """The fields; without `begin` and `wide` where unused, so that older runs still resume."""
+        """The fields; without newer ones that hold their default, so that older runs resume."""
         found = super().settings()
-        return {k: v for k, v in found.items() if k not in ("begin", "wide") or v}
+        newer = {"begin": None, "wide": False, "optimizer_name": "adam"}
+        return {k: v for k, v in found.items() if k not in newer or v != newer[k]}
 
     def export(self, module: torch.nn.Module) -> dict[str, Tensor]:
         """The network's weights under "em.<name>"."""
