@@ -16,8 +16,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from statformer.estimators.base import as_generator, check_count, check_weights_of_rows
 from statformer.estimators.principal_axes import Axes
-from statformer.estimators.principal_fit import Reader, fit_axes
+from statformer.estimators.principal_fit import fit_axes
 from statformer.estimators.principal_model import PrincipalModel, chunks_of
+from statformer.estimators.principal_reader import Reader
 from statformer.estimators.principal_weights import resolve_principal
 
 
@@ -44,7 +45,7 @@ class AttentionPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     n_components : int, float or None
         k. None: min(n, d). Between 0 and 1: as many as explain more than this share of the
         variance. A whole number is also the rank at which the layers weigh; else that is chosen
-        from the singular values (`estimators.principal_fit.rank_of`).
+        from the singular values (`estimators.principal_reader.rank_of`).
     weights : "pretrained", "constructed" or path
         Learned weighing that ships with the package; every weight 1; or a checkpoint file.
     robust : "rows" or "cells"
@@ -288,7 +289,7 @@ class AttentionPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         if not self._moves_cells:
             return model.scores(X, dtype)
         found = np.empty((len(X), self.n_components_), dtype=dtype)
-        for rows in chunks_of(*X.shape):
-            moved = self._reader(X[rows]).completed + (self._reader.shift - model.mean)
-            found[rows] = moved @ model.components.T
+        for rows in chunks_of(len(X), self._reader.width(X.shape[1])):
+            moved = self._reader.moved(X[rows], self._reader.weigh(X[rows]))
+            found[rows] = (moved + (self._reader.shift - model.mean)) @ model.components.T
         return found

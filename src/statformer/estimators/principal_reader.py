@@ -1,0 +1,182 @@
+"""A frozen network that weighs rows one by one, and how it comes about: the layers of a fit.
+
+The layers read a sample of at most `max_context` rows. What they leave behind weighs any row.
+
+Axes: n rows, d columns, m rows of the sample. Rows are handed to the network as (x - shift) / unit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from statformer.estimators.context import systematic_draw
+from statformer.estimators.principal_model import PrincipalModel
+from statformer.estimators.principal_weights import PrincipalCheckpoint
+from statformer.nn.principal import PrincipalNetwork
+
+MOST_LAYERED = 8  # components up to which the layers were trained; the most where none is asked for
+_RANK_ROWS = 1000  # rows that are looked at to choose a rank
+
+
+@dataclass(frozen=True)
+class RowWeights:
+    """Weights of some rows "n", and of their cells "n d", 0 where missing; None where all are 1."""
+
+    rows: Float[np.ndarray, " n"]
+    cells: Float[np.ndarray, "n d"] | None = None
+
+    def of(self, rows: slice) -> RowWeights:
+        """Those of some of the rows."""
+        return RowWeights(self.rows[rows], None if self.cells is None else self.cells[rows])
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Weighs rows in the caller's units, each alone; without a network every weight is 1.
+
+    `model` is what the layers came to, in the caller's units.
+    """
+
+    shift: Float[np.ndarray, " d"]
+    unit: float = 1.0
+    network: PrincipalNetwork | None = None
+    summary: Any = None
+    model: PrincipalModel | None = None
+
+    def width(self, n_columns: int) -> int:
+        """About how many numbers the network holds for each row."""
+        if self.network is None:
+            return n_columns
+        return 64 + (48 * n_columns if self.network.form == "cells" else 2 * n_columns)
+
+    def weigh(self, X: Any) -> RowWeights:
+        """The weights of a chunk of rows."""
+        if self.network is None:
+            return RowWeights(np.ones(len(X)))
+        rows = (np.asarray(X, dtype=np.float64) - self.shift) / self.unit
+        gaps = np.isnan(rows)
+        observed = None
+        if gaps.any():
+            rows[gaps] = 0.0
+            observed = ~gaps[None]
+        weight, cells, _ = self.network.weigh(rows[None], self.summary, observed=observed)
+        return RowWeights(weight[0], None if cells is None else cells[0])
+
+    def moved(self, X: Any, weights: RowWeights) -> Float[np.ndarray, "n d"]:
+        """x - shift, with missing and doubtful cells moved to where the model expects them."""
+        if self.model is None:
+            return np.asarray(X, dtype=np.float64) - self.shift
+        return self.model.centred(X, weights.cells) + (self.model.mean - self.shift)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """The answer of the layers: the frozen reader, and the weights of all rows where they saw all.
+
+    The weights of the layers themselves, after they looked at the table several times, and not
+    those of the reader, which looks at a row alone.
+    """
+
+    reader: Reader
+    weights: RowWeights | None = None
+
+
+def learn(
+    X: Any,
+    count: Float[np.ndarray, " n"],
+    n_components: int | None,
+    checkpoint: PrincipalCheckpoint,
+    max_context: int,
+    has_gaps: bool,
+    rng: np.random.Generator,
+) -> Learned:
+    """Run the layers on a sample of the rows.
+
+    Constructed weights on complete rows are 1 by the theorem: then no layer has to run.
+    """
+    drawn, times = draw(X, count, max_context, rng)
+    context = np.asarray(X[drawn], dtype=np.float64)
+    shift = np.nanmedian(context, axis=0)
+    if checkpoint.is_constructed and not has_gaps:
+        return Learned(Reader(shift))
+    context -= shift
+    gaps = np.isnan(context)
+    context[gaps] = 0.0
+    largest = float(np.abs(context).max())
+    unit = float(np.ldexp(1.0, np.frexp(largest)[1])) if largest > 0 else 1.0
+    context /= unit
+    m, d = context.shape
+    k = n_components if n_components is not None and n_components < min(m, d) else None
+    some = slice(None, None, -(-m // _RANK_ROWS))
+    k = k or rank_of(context[some], times[some], ~gaps[some])
+    trace = checkpoint.network(
+        context[None],
+        k,
+        observed=~gaps[None] if gaps.any() else None,
+        row_weight=times[None],
+    )
+    model = PrincipalModel(
+        shift + unit * trace.mean[0],
+        trace.components[0],
+        unit**2 * trace.variances[0],
+        unit**2 * float(trace.noise_variance[0]),
+    )
+    reader = Reader(shift, unit, checkpoint.network, trace.summary, model)
+    if m < np.count_nonzero(count):
+        return Learned(reader)
+    rows = np.zeros(len(X))
+    rows[drawn] = trace.row_weights[0]
+    cells = None
+    if trace.cell_weights is not None:
+        cells = np.zeros(X.shape)
+        cells[drawn] = trace.cell_weights[0]
+    return Learned(reader, RowWeights(rows, cells))
+
+
+def draw(
+    X: Any, count: Float[np.ndarray, " n"], max_context: int, rng: np.random.Generator
+) -> tuple[Int[np.ndarray, " m"], Float[np.ndarray, " m"]]:
+    """Places of the rows that the layers read, and how often each counts.
+
+    All that count, or `max_context` drawn in proportion to how often they do; and for each column
+    that would have no cell among these, one more row that has one.
+    """
+    there = np.flatnonzero(count > 0)
+    if len(there) <= max_context:
+        return there, count[there]
+    place, times = systematic_draw(count[there], max_context, rng)
+    drawn = there[place]
+    unseen = np.flatnonzero(np.isnan(X[drawn]).all(axis=0))
+    more = [there[int(np.argmin(np.isnan(X[there, j])))] for j in unseen]
+    fresh = np.setdiff1d(np.array(more, dtype=drawn.dtype), drawn)
+    return np.concatenate([drawn, fresh]), np.concatenate([times, np.ones(len(fresh))])
+
+
+def rank_of(
+    rows: Float[np.ndarray, "n d"], times: Float[np.ndarray, " n"], seen: Bool[np.ndarray, "n d"]
+) -> int:
+    """A number of components for the layers where the caller names none, 1 to `MOST_LAYERED`.
+
+    Singular values above the hard threshold of Gavish and Donoho (2014) for unknown noise,
+    (0.56 b^3 - 0.95 b^2 + 1.82 b + 1.43) times their median, b the ratio of the sides; of narrow
+    tables with missing cells (rows 0 there, `seen` False) from the covariances of pairs of columns.
+    To use it here, and the bounds, are ours: all axes are answered, only the weights depend on it.
+    """
+    share = (times / times.sum())[:, None]
+    n, d = max(int(times.sum() + 0.5), 2), rows.shape[1]
+    mean = (share * rows).sum(axis=0) / np.maximum((share * seen).sum(axis=0), 1e-12)
+    centred = np.where(seen, rows - mean, 0.0) * np.sqrt(share)
+    if d <= _RANK_ROWS:
+        there = seen * np.sqrt(share)
+        gram = centred.T @ centred / np.maximum(there.T @ there, 0.5 / n)
+    else:
+        gram = centred @ centred.T
+    spread = np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[-min(n, d) :], 0.0))
+    b = min(n, d) / max(n, d)
+    threshold = (0.56 * b**3 - 0.95 * b**2 + 1.82 * b + 1.43) * float(np.median(spread))
+    found = int((spread > threshold).sum())
+    return max(1, min(found, MOST_LAYERED, len(rows) - 1, d - 1))
