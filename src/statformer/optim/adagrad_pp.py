@@ -28,8 +28,8 @@ class AdaGradPP(ParameterFree):
 
     Args:
         lr: multiplies the step and the decay and nothing else; schedules act on it.
-        eta0: the first step size, the paper's epsilon. None: 1e-6 (1 + ||x_0||) / sqrt(d), DoG's
-            rule per coordinate (ours).
+        eta0: the first step size, the paper's epsilon. None: 0.01 (1 + ||x_0||) / sqrt(d), the
+            form of DoG's rule, per coordinate (ours).
         delta: added to the root of the sums.
         weight_decay: decoupled (ours).
 

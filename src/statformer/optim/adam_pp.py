@@ -42,7 +42,7 @@ class AdamPP(ParameterFree):
         lr: multiplies the step and the decay and nothing else; schedules act on it.
         betas: decay of the two moments, in [0, 1).
         eta0: the first step size, the paper's epsilon (its value there is not known to us). None:
-            1e-6 (1 + ||x_0||) / sqrt(d), DoG's rule per coordinate (ours).
+            0.01 (1 + ||x_0||) / sqrt(d), about 1 % of the parameters' root mean square (ours).
         delta: added to s_t.
         beta1_decay: the paper's lambda, in (0, 1]; its theory needs less than 1.
         bias_correction: divide m_t by 1 - prod b_i and v_t by 1 - beta2^(t+1) (ours). Without it,
@@ -187,11 +187,9 @@ class AdamPP(ParameterFree):
             return False
         beta1, beta2 = group["betas"]
         c1, c2 = 1.0 - beta1**count, 1.0 - beta2**count
-        root = count**0.5
-        lr = float(group["lr"])
-        if not group["bias_correction"]:
-            lr, root = lr * c1, root * c2**0.5
-        rate = eta * (lr / root)
+        root, factor = count**0.5, 1.0
+        if not group["bias_correction"]:  # the kernel corrects; undo it
+            root, factor = root * c2**0.5, c1
         torch._fused_adamw_(
             x,
             g,
@@ -199,10 +197,10 @@ class AdamPP(ParameterFree):
             moments[1],
             moments[2] if len(moments) > 2 else [],
             [torch.full((), count, device=x[0].device)] * len(x),
-            lr=rate,
+            lr=eta * group["lr"] * factor / root,
             beta1=beta1,
             beta2=beta2,
-            weight_decay=group["weight_decay"] * root * (float(group["lr"]) / lr if lr else 1.0),
+            weight_decay=group["weight_decay"] * root / factor,
             eps=group["delta"] / root,
             amsgrad=group["second_moment"] == "ema_max",
             maximize=group["maximize"],

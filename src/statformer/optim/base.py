@@ -101,17 +101,18 @@ class ParameterFree(Optimizer):
         except ValueError:
             self.param_groups.pop()
             raise
-        is_double = any(p.dtype in DOUBLE for p in group["params"])
-        device = group["params"][0].device if group["params"] else torch.device("cpu")
-        dtype = accumulator(device) if is_double else torch.float32
         eta0 = group["eta0"]
-        group["eta"] = torch.tensor(eta0 or 0.0, dtype=dtype, device=device)
+        device = group["params"][0].device if group["params"] else torch.device("cpu")
+        group["eta"] = torch.tensor(eta0 or 0.0, dtype=torch.float32, device=device)
         group["has_begun"] = eta0 is not None
         group["n_steps"] = torch.zeros((), device=device if group["capturable"] else "cpu")
         if group["scope"] == "global":
             first = self.param_groups[0]
-            group["eta"].copy_(first["eta"])
+            group["eta"] = first["eta"].to(device, copy=True)
             group["has_begun"] = first["has_begun"]
+        if any(p.dtype in DOUBLE for p in group["params"]):
+            for other in self.param_groups if group["scope"] == "global" else [group]:
+                other["eta"] = other["eta"].to(accumulator(other["eta"].device))
 
     def _scopes(self) -> list[list[int]]:
         """Indices of the groups that share an eta."""
@@ -149,6 +150,7 @@ class ParameterFree(Optimizer):
             else:
                 grown.append(param)
             if param.grad is not None:
+                check_gradient(param, param.grad)
                 params.append(param)
                 grads.append(param.grad)
                 steps.append(state["step"])

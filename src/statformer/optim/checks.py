@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 __all__ = ["check_gradient", "check_group", "check_scope"]
@@ -73,7 +74,7 @@ def check_scope(groups: Sequence[Mapping[str, Any]]) -> None:
 
 def check_gradient(param: Tensor, grad: Tensor) -> None:
     """Raise RuntimeError for a sparse gradient."""
-    if grad.is_sparse or grad.layout.__str__().startswith("torch.sparse"):
+    if grad.layout is not torch.strided:
         raise RuntimeError(
             f"a parameter of shape {tuple(param.shape)} has a sparse gradient, which has no "
             "distance from its start; use torch.optim.SparseAdam for it, or a dense gradient"

@@ -17,8 +17,8 @@ from statformer.optim.blocks import batches
 
 __all__ = ["KAPPA", "accumulator", "default_eta0", "next_eta", "sample", "squared_distance"]
 
-KAPPA = 1e-6
-"""The factor of the rule for eta0; ours."""
+KAPPA = 1e-2
+"""The factor of the rule for eta0; ours, see docs/decisions/0013-first-step.md."""
 
 
 def accumulator(device: torch.device) -> torch.dtype:
@@ -51,7 +51,7 @@ def _at_least_float32(tensor: Tensor) -> Tensor:
 
 
 def default_eta0(norm: float, n_coordinates: float) -> float:
-    """KAPPA (1 + ||x0||) / sqrt(d): DoG's rule (Ivgi et al. 2023) per coordinate. Ours."""
+    """KAPPA (1 + ||x0||) / sqrt(d): the form of DoG's rule, per coordinate. Ours."""
     return KAPPA * (1.0 + norm) / math.sqrt(n_coordinates)
 
 
