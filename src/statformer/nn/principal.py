@@ -35,7 +35,6 @@ from statformer.nn.principal_cells import (
 )
 from statformer.nn.principal_features import (
     RowScales,
-    axes_of,
     log_distances,
     row_features,
     row_raw,
@@ -255,7 +254,7 @@ class PrincipalNetwork:
         share = weight / xp.sum(weight, axis=1, keepdims=True)
         look = None
         if cells is None:
-            raw = [*row_raw(rows.X - at.mean[:, None, :], scores, at), rows.outlyingness]
+            raw = [*row_raw(rows.X - at.mean[:, None, :], scores), rows.outlyingness]
         else:
             look = _look(rows, units, at, cells, scores, weight, given, self.form)
             raw = look.raw

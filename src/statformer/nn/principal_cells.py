@@ -41,7 +41,7 @@ def columns_of(X: Array, mass: Array) -> Columns:
     centre = median(X, mass, axis=1)
     off = xp.abs(X - centre)
     scale = 1.4826 * median(off, mass, axis=1)[:, 0, :]
-    mean = xp.sum(mass * off, axis=1) / (xp.sum(mass, axis=1) + 1e-300)
+    mean = xp.sum(mass * off, axis=1) / (xp.sum(mass, axis=1) + 1e-30)
     scale = xp.where(scale > 1e-9 * mean, scale, 1.2533 * mean)
     usual = xp.max(scale, axis=1, keepdims=True)
     usual = xp.where(usual > 0, usual, xp.ones_like(usual))
@@ -84,14 +84,12 @@ def pairwise_steps(Y: Array, observed: Array, weight: Array, V: Array, n_steps: 
 class CellScales:
     """What the cells of a table are compared with.
 
-    residual "b d" (median |residual| of a column), tails "b d 3" and share "b d" (observed cells)
-    of the column, middle "b" (median over the rows of their median cell).
+    Of the columns: residual "b d" (median |residual|), tails "b d 3", share "b d" (observed cells).
     """
 
     residual: Array
     tails: Array
     share: Array
-    middle: Array
 
 
 @dataclass(frozen=True)
@@ -131,14 +129,12 @@ def cell_scales(view: CellView, observed: Array, weight: Array, columns: Columns
     """The scales of a table from its own cells; weight "b n" is that of rows."""
     xp = array_namespace(observed)
     mass = observed * weight[..., None]
-    residual = median(view.alone, mass, axis=1)[:, 0, :]
-    residual = residual + 1e-6 * columns.scale
-    logs = cell_logs(view, residual)
-    found = quantiles(logs, mass, (0.5, 0.75, 0.9, 0.97), axis=1)
-    tails = xp.stack([(level - found[0])[:, 0, :] for level in found[1:]], axis=2)
+    found = quantiles(view.alone, mass, (0.5, 0.75, 0.9, 0.97), axis=1)
+    middle, *upper = (level[:, 0, :] for level in found)
+    residual = middle + 1e-6 * columns.scale
+    tails = [xp.log((level / residual + _SOFT) / (1.0 + _SOFT)) for level in upper]
     share = xp.sum(mass, axis=1) / xp.sum(weight, axis=1, keepdims=True)
-    middle, _ = row_quantiles(logs, observed)
-    return CellScales(residual, tails, share, median(middle[..., 0], weight, axis=1)[:, 0])
+    return CellScales(residual, xp.stack(tails, axis=2), share)
 
 
 def row_quantiles(logs: Array, observed: Array) -> tuple[Array, Array]:
@@ -157,9 +153,9 @@ def cell_features(
     columns: Columns,
     row_residual: Array,
 ) -> Array:
-    """Features "b n d f": the cell alone, beside its row, beside its column; row_residual is "b n 2".
+    """Features "b n d f": the cell alone, beside its row, beside its column.
 
-    X is about the column medians.
+    X is about the column medians; row_residual "b n 2" are two features of the row.
     """
     xp = array_namespace(X)
     middle, upper = of_row
@@ -169,7 +165,7 @@ def cell_features(
     parts = [
         logs,
         logs - middle,
-        (middle - scales.middle[:, None, None]) * one,
+        middle * one,
         xp.log(observed * raw + _SOFT),
         xp.log(1.0 - view.leverage),
         xp.mean(observed, axis=2, keepdims=True) * one,
@@ -196,6 +192,6 @@ def cell_table_features(scales: CellScales, at: Subspace, total: Array) -> Array
         xp.clip(xp.log(total), 3.0, 6.3) / 3.0 - 1.5,
         one * math.log(k) / 2.0,
         one * (k / d),
-        xp.log((signal + 1e-300) / (at.noise * d + 1e-6 * signal + 1e-300)) / 3.0,
+        xp.log((signal + 1e-30) / (at.noise * d + 1e-6 * signal + 1e-30)) / 3.0,
     ]
     return xp.clip(xp.stack(columns, axis=1), -4.0, 4.0)

@@ -49,7 +49,7 @@ def spatial_median(X: Array, weight: Array) -> tuple[Array, Array]:
     centre = xp.sum(a[..., None] * X, axis=1)
     distance = _norms(X - centre[:, None, :])
     for _ in range(_WEISZFELD):
-        floor = 1e-6 * xp.sum(a * distance, axis=1, keepdims=True) + 1e-300
+        floor = 1e-6 * xp.sum(a * distance, axis=1, keepdims=True) + 1e-30
         w = a / (distance + floor)
         centre = xp.sum(w[..., None] * X, axis=1) / xp.sum(w, axis=1)[:, None]
         distance = _norms(X - centre[:, None, :])
@@ -76,7 +76,7 @@ def differences(Y: Array, weight: Array, distance: Array, n_pairs: int) -> Array
     second = [((i + 0.5) * _GOLDEN) % 1.0 for i in range(n_pairs)]
     D = _rows(Y, rows_at(distance, weight, first)) - _rows(Y, rows_at(distance, weight, second))
     length = _norms(D)
-    return D / (length + 1e-9 * xp.max(length, axis=1, keepdims=True) + 1e-300)[..., None]
+    return D / (length + 1e-9 * xp.max(length, axis=1, keepdims=True) + 1e-30)[..., None]
 
 
 def directions(Y: Array, weight: Array, distance: Array) -> Directions:
@@ -93,7 +93,7 @@ def outlyingness(Y: Array, at: Directions) -> Array:
     """max over the directions of |y' D - centre| / scale, "b n" (Stahel and Donoho)."""
     xp = array_namespace(Y)
     along = xp.abs(xp.matmul(Y, xp.matrix_transpose(at.D)) - at.centre[:, None, :])
-    floor = _FLOOR * xp.max(at.scale, axis=1, keepdims=True) + 1e-300
+    floor = _FLOOR * xp.max(at.scale, axis=1, keepdims=True) + 1e-30
     return xp.max(along / (at.scale + floor)[:, None, :], axis=2)
 
 
@@ -122,7 +122,7 @@ def axes_of(spread: Array) -> tuple[Array, Array]:
     xp = array_namespace(spread)
     values, vectors = xp.linalg.eigh(spread)
     top = xp.max(values, axis=1, keepdims=True)
-    return vectors, 1.0 / xp.sqrt(xp.clip(values, 0.0, None) + 1e-12 * top + 1e-300)
+    return vectors, 1.0 / xp.sqrt(xp.clip(values, 0.0, None) + 1e-12 * top + 1e-30)
 
 
 def log_distances(raw: Sequence[Array], t: Array, scales: RowScales) -> Array:
@@ -154,8 +154,8 @@ def row_scales(raw: Sequence[Array], scores: Scores, at: Subspace, weight: Array
     rotation, whiten = axes_of(at.spread)
     u = xp.abs(xp.matmul(scores.t, rotation))
     along = median(u, weight[..., None], axis=1)[:, 0, :]
-    along = along + _FLOOR / whiten + 1e-300
-    floor = _FLOOR * median(raw[1], weight, axis=1)[:, 0] + 1e-300
+    along = along + _FLOOR / whiten + 1e-30
+    floor = _FLOOR * median(raw[1], weight, axis=1)[:, 0] + 1e-30
     scales = RowScales(rotation, whiten, along, floor, floor)
     logs = log_distances(raw, scores.t, scales)
     found = quantiles(logs, weight[:, None, :], _LEVELS, axis=2)
@@ -175,7 +175,7 @@ def row_features(logs: Array, scales: RowScales) -> Array:
 def table_features(
     scales: RowScales, at: Subspace, total: Array, n_columns: int, missing: Array
 ) -> Array:
-    """Features "b f": spread and tails of each distance, sizes, share of the noise, share missing."""
+    """Features "b f": spread and tails of each distance, sizes, shares of noise and missing."""
     xp = array_namespace(at.V)
     L = scales.levels
     k = at.V.shape[1]
@@ -187,7 +187,7 @@ def table_features(
         xp.clip(xp.log(total), 3.0, 6.3) / 3.0 - 1.5,
         one * math.log(k) / 2.0,
         one * (k / n_columns),
-        xp.log((signal + 1e-300) / (at.noise * n_columns + 1e-6 * signal + 1e-300)) / 3.0,
+        xp.log((signal + 1e-30) / (at.noise * n_columns + 1e-6 * signal + 1e-30)) / 3.0,
         missing,
     ]
     return xp.concat(
@@ -195,7 +195,7 @@ def table_features(
     )
 
 
-def row_raw(Y: Array, scores: Scores, at: Subspace) -> tuple[Array, Array]:
+def row_raw(Y: Array, scores: Scores) -> tuple[Array, Array]:
     """Residual and norm "b n" of the rows of a complete table."""
     xp = array_namespace(Y)
     norm = xp.sum(Y * Y, axis=2)

@@ -19,6 +19,9 @@ from statformer.batch import Array
 # Ridges far below anything statistical: they keep systems of empty rows and columns solvable.
 _ROW_RIDGE = 1e-9
 _COLUMN_RIDGE = 1e-6
+# The prior variance of a score is at least this times the noise: EM would let a component weaker
+# than the noise vanish, and with it the direction that was asked for.
+_LEAST_SIGNAL = 0.02
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,10 @@ def score(Y: Array, cells: Array | None, at: Subspace, prior: Array | float) -> 
     eye = xp.eye(k, dtype=Y.dtype, device=device(Y))
     pairs = xp.reshape(at.V[:, :, None, :] * at.V[:, None, :, :], (b, k * k, d))
     gram = xp.reshape(xp.matmul(cells, xp.matrix_transpose(pairs)), (b, n, k, k))
-    trace = xp.sum(xp.linalg.diagonal(at.spread), axis=1)[:, None, None]
-    floor = (1e-9 * trace / k + 1e-300) * eye
-    precision = (prior * at.noise)[:, None, None] * xp.linalg.inv(at.spread + floor)
+    trace = xp.sum(xp.linalg.diagonal(at.spread), axis=1)
+    floor = _LEAST_SIGNAL * at.noise + 1e-6 * trace / k + 1e-30
+    prior_variance = at.spread + floor[:, None, None] * eye
+    precision = (prior * at.noise)[:, None, None] * xp.linalg.inv(prior_variance)
     inverse = xp.linalg.inv(gram + (precision + _ROW_RIDGE * eye)[:, None, :, :])
     right = xp.matmul(cells * Y, xp.matrix_transpose(at.V))
     t = xp.matmul(inverse, right[..., None])[..., 0]
@@ -134,7 +138,7 @@ def em_step(X: Array, cells: Array, weight: Array, at: Subspace, prior: Array | 
     tie = xp.mean(normal, axis=1, keepdims=True)
     eye = xp.eye(k + 1, dtype=X.dtype, device=device(X))
     size = xp.sum(xp.linalg.diagonal(tie), axis=-1)[..., None, None] / (k + 1)
-    system = normal + _COLUMN_RIDGE * tie + (1e-12 * size + 1e-300) * eye
+    system = normal + _COLUMN_RIDGE * tie + (1e-12 * size + 1e-30) * eye
     solved = xp.matmul(xp.linalg.inv(system), right[..., None])[..., 0]
     W = solved[..., 1:]  # b d k
     V, R = xp.linalg.qr(W)
