@@ -17,6 +17,7 @@ from statformer._extras import require
 from statformer.plotting.mixture import COLOURS, GREY, INK, MOST_POINTS
 
 MOST_BARS = 12
+LEAST_SLOTS = 4  # bars that there is room for
 MOST_COLUMNS = 16  # of the table, in the panel of loadings
 MOST_LOADED = 6  # components there
 NOTABLE = 0.5  # rows of a smaller weight are drawn on top
@@ -162,7 +163,7 @@ def _draw_shares(ax: Any, view: ComponentView) -> None:
     heights = [float(share) for share in shown]
     if n_rest:
         heights.append(max(1.0 - float(shown.sum()), 0.0))
-        names.append("1 more" if n_rest == 1 else f"{n_rest}\nmore")
+        names.append(f"{n_rest}\nmore")
     colours = [HEAVY] * len(shown) + ["#C9C9C9"]
     at = np.arange(len(heights))
     ax.bar(at, heights, width=0.72, color=colours[: len(heights)], linewidth=0)
@@ -173,6 +174,7 @@ def _draw_shares(ax: Any, view: ComponentView) -> None:
                 ha="center", fontsize=8, color=INK,
             )  # fmt: skip
     ax.set_xticks(at, names)
+    ax.set_xlim(-0.6, max(len(heights), LEAST_SLOTS) - 0.4)
     ax.set_ylim(0, max(*heights, 1e-9) * 1.12)
     ax.set_yticks([])
     ax.set_title("share of the variance", fontsize=10.5, color=INK, pad=8)
@@ -191,7 +193,7 @@ def _draw_loadings(ax: Any, view: ComponentView, n_loaded: int) -> None:
     ax.imshow(values, cmap=_ramp([LIGHT, PALE, HEAVY]), vmin=-1.0, vmax=1.0, aspect="auto")
     for (i, j), value in np.ndenumerate(values):
         colour = "white" if abs(value) > 0.6 else INK
-        text = f"{value:.2f}".replace("-", "−")
+        text = f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−")
         ax.text(j, i, text, ha="center", va="center", fontsize=7.5, color=colour)
     names = [_short(view.feature_names[j]) for j in kept]
     ax.set_yticks(np.arange(len(kept)), names, fontsize=8)

@@ -1,0 +1,405 @@
+"""`statformer pca TABLE`: principal components of the columns of numbers, outlying rows told apart.
+
+Axes: rows are points n, columns are features d, components k.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from statformer.cli.errors import CommandError, listing, one_line
+from statformer.cli.options import Decimal, Delimiter, Encoding, Force, Json, names_in
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from statformer.cli.columns import Selection
+    from statformer.cli.outputs import Outputs
+    from statformer.cli.pca_report import Component, LightCell, LightRow, PcaReport
+    from statformer.cli.reading import Table
+    from statformer.estimators import AttentionPCA
+
+PICTURE_ENDINGS = (".png", ".svg", ".pdf")
+ENOUGH = 0.9  # share of the variance that is reported where no number of components is asked for
+LIGHT = 0.5  # rows and cells of a smaller weight are told of
+MOST_TOLD = 8
+STANDS_OUT = 3.0  # robust standard deviations
+SCORE_DIGITS = 6
+WEIGHT = "row_weight"
+
+
+def pca(
+    table: Annotated[
+        str, typer.Argument(metavar="TABLE", help="CSV, TSV, Parquet or .npy; - is standard input.")
+    ],
+    components: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K|SHARE",
+            help="How many components, or the share of the variance to explain, such as 0.8. "
+            f"Where not given, as many as explain {ENOUGH:.0%}, and two at least.",
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Read these columns and no others.")
+    ] = None,
+    drop: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Leave these columns out.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the rows with their scores and their weight: csv, tsv, parquet.",
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Draw rows, shares of variance and loadings."),
+    ] = None,
+    robust: Annotated[
+        str,
+        typer.Option(
+            metavar="rows|cells", help="What may be wrong: whole rows, or also single cells."
+        ),
+    ] = "rows",
+    scale: Annotated[
+        bool,
+        typer.Option(
+            "--scale/--no-scale",
+            help="Divide each column by a robust standard deviation first, so that units do not "
+            "matter.",
+        ),
+    ] = True,
+    weights: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|PATH",
+            help="pretrained, constructed (every row counts alike), or a weights file.",
+        ),
+    ] = "pretrained",
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the rows of a long table.")] = 0,
+    delimiter: Delimiter = None,
+    decimal: Decimal = None,
+    encoding: Encoding = None,
+    force: Force = False,
+    as_json: Json = None,
+) -> None:
+    """Find the principal components of a table.
+
+    Prints the variance that each explains and the columns that lead it.
+
+    Says which rows are unlike the others and count little, and what is strange about them.
+    """
+    from statformer.cli.outputs import TABLE_ENDINGS, Outputs
+    from statformer.cli.reading import read_table
+    from statformer.cli.report import json_wanted, print_json, print_remarks
+
+    if seed < 0:
+        raise CommandError(f"--seed {seed} must be 0 or more")
+    asked = _asked(components)
+    wanted = names_in(columns, "--columns") if columns is not None else None
+    unwanted = names_in(drop, "--drop")
+    with Outputs(force=force) as outputs:
+        if out is not None:
+            outputs.check("--out", out, TABLE_ENDINGS)
+        if plot is not None:
+            outputs.check("--plot", plot, PICTURE_ENDINGS)
+        source = read_table(table, delimiter=delimiter, decimal=decimal, encoding=encoding)
+        if out is not None:
+            _refuse_taken_names(source)
+        selection = _numbers(source.frame, wanted, unwanted)
+        model = {"weights": weights, "robust": robust, "random_state": seed}
+        answer = _fitted(source, selection, asked, scale, model)
+        _write(answer, outputs, out=out, plot=plot)
+    print_remarks(answer.report)
+    if json_wanted(as_json):
+        print_json(answer.report)
+    else:
+        from statformer.cli.pca_report import print_components
+
+        print_components(answer.report)
+
+
+def _asked(text: str | None) -> int | float | None:
+    """--components as a whole number from 1, a share between 0 and 1, or None."""
+    if text is None:
+        return None
+    try:
+        value = float(text.replace("%", "e-2"))
+    except ValueError:
+        value = 0.0
+    if 0.0 < value < 1.0:
+        return value
+    if value >= 1.0 and value == int(value):
+        return int(value)
+    raise CommandError(
+        f"--components {text!r} must be a whole number from 1, or a share of the variance "
+        "between 0 and 1"
+    )
+
+
+def _numbers(frame: pd.DataFrame, wanted: list[str] | None, unwanted: list[str]) -> Selection:
+    """The columns of numbers; text, identifiers, dates and constants are set aside."""
+    import pandas as pd
+
+    from statformer.cli.columns import select_columns
+
+    own = [] if wanted is not None else _own_columns([str(name) for name in frame.columns])
+    selection = select_columns(frame.drop(columns=own), columns=wanted, drop=unwanted)
+    selection.dropped |= dict.fromkeys(own, "written by an earlier run")
+    text = [name for name in selection.encoded if name in selection.frame]
+    if wanted is not None and text:
+        raise CommandError(
+            f"--columns names {text[0]!r}, which holds text; components are of columns of numbers"
+        )
+    kept = selection.frame.drop(columns=text)
+    if kept.shape[1] == 0:
+        raise CommandError(f"no column of numbers is left; text: {listing(text)}")
+    selection.dropped |= dict.fromkeys(text, "text")
+    selection.frame, selection.encoded = kept.astype("float64"), {}
+    selection.missing = {n: c for n, c in selection.missing.items() if n not in text}
+    answers = [w for w in selection.warnings if "looks like the answer" in w]
+    selection.warnings = [w for w in selection.warnings if w not in answers]
+    for name in kept.columns:
+        if any(f"column {name!r}" in one for one in answers):
+            selection.warnings.append(
+                f"column {name!r} looks like an answer and is read with the rest; "
+                f"--drop {name} leaves it out"
+            )
+    assert isinstance(selection.frame, pd.DataFrame)
+    return selection
+
+
+@dataclass
+class _Answer:
+    """All that one run knows: what it read, what it fitted, what it will say."""
+
+    table: Table
+    model: AttentionPCA
+    scores: np.ndarray  # (n, k), k the components that are told of; NaN for empty rows
+    weight: np.ndarray  # (n,), likewise
+    report: PcaReport
+
+
+def _fitted(
+    table: Table,
+    selection: Selection,
+    asked: int | float | None,  # noqa: PYI041
+    scaled: bool,
+    params: dict[str, Any],
+) -> _Answer:
+    import numpy as np
+
+    from statformer.cli.pca_report import PcaReport
+    from statformer.estimators import AttentionPCA
+
+    started = time.perf_counter()
+    names = [str(name) for name in selection.frame.columns]
+    X = selection.frame.to_numpy(np.float64)
+    centre, scale = _scales(X)
+    Z = X / scale if scaled else X
+    most = min(X.shape)
+    if isinstance(asked, int) and asked > most:
+        raise CommandError(
+            f"--components {asked} must be at most the smaller of rows and columns, {most}"
+        )
+    try:
+        model = AttentionPCA(asked, **params).fit(Z)
+    except (ValueError, TypeError, OSError) as error:
+        reason = re.sub(r"\b(weights|robust)=(\S+)", r"--\1 \2", one_line(error))
+        raise CommandError(f"{table.name} has no principal components: {reason}") from None
+    k = int(model.n_components_)
+    if asked is None:
+        k = min(
+            k, max(2, int(np.searchsorted(model.explained_variance_ratio_.cumsum(), ENOUGH)) + 1)
+        )
+    units = scale if scaled else np.ones_like(scale)
+    cells = _light_cells(model, X, units, names)
+    is_empty = np.isnan(X).all(axis=1)
+    weight = np.where(is_empty, np.nan, model.row_weights_)
+    scores = np.where(is_empty[:, None], np.nan, model.transform(Z)[:, :k])
+    report = PcaReport(
+        table=table.name,
+        n_rows=len(X),
+        n_columns=table.frame.shape[1],
+        columns=names,
+        dropped=selection.dropped,
+        missing=selection.missing,
+        notes=[*_empty_rows(is_empty), *table.notes],
+        warnings=selection.warnings,
+        weights=params["weights"],
+        robust=params["robust"],
+        centre=_by_name(names, model.mean_ * units),
+        scale=_by_name(names, scale) if scaled else None,
+        components=_components(model, names)[:k],
+        n_light_rows=int((weight < LIGHT).sum()),
+        light_rows=_light_rows(weight, (X - centre) / scale, X, names),
+        n_light_cells=None if cells is None else cells[0],
+        light_cells=None if cells is None else cells[1],
+        seconds=time.perf_counter() - started,
+    )
+    return _Answer(table, model, scores, weight, report)
+
+
+def _empty_rows(is_empty: np.ndarray) -> list[str]:
+    """What is said of rows without any number."""
+    rows = [str(i + 1) for i in is_empty.nonzero()[0]]
+    if not rows:
+        return []
+    holds = "row holds" if len(rows) == 1 else "rows hold"
+    return [f"{len(rows):,} {holds} no number and count for nothing: {listing(rows)}"]
+
+
+def _scales(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Median and robust standard deviation (`nn.standardize.robust_scale`) of the cells there."""
+    import numpy as np
+
+    from statformer.nn.standardize import robust_scale
+
+    found = np.empty((2, X.shape[1]))
+    for j, column in enumerate(X.T):
+        seen = column[~np.isnan(column)]
+        centre, scale = robust_scale(seen[None, :, None], np.ones((1, len(seen))))
+        found[:, j] = centre[0, 0], scale[0, 0]
+    return found[0], found[1]
+
+
+def _by_name(names: list[str], values: np.ndarray) -> dict[str, float]:
+    return {name: float(value) for name, value in zip(names, values, strict=True)}
+
+
+def _components(model: AttentionPCA, names: list[str]) -> list[Component]:
+    from statformer.cli.pca_report import Component
+
+    share = model.explained_variance_ratio_
+    return [
+        Component(
+            j + 1,
+            float(model.explained_variance_[j]),
+            float(share[j]),
+            float(share[: j + 1].sum()),
+            _by_name(names, model.components_[j]),
+        )
+        for j in range(len(share))
+    ]
+
+
+def _light_rows(
+    weight: np.ndarray, z: np.ndarray, X: np.ndarray, names: list[str]
+) -> list[LightRow]:
+    """The lightest rows, and their columns more than `STANDS_OUT` from the median."""
+    import numpy as np
+
+    from statformer.cli.pca_report import LightRow
+
+    order = np.argsort(weight, kind="stable")[:MOST_TOLD]  # NaN comes last
+    found = []
+    for i in order[weight[order] < LIGHT]:
+        size = np.nan_to_num(np.abs(z[i]))
+        foremost = [j for j in np.argsort(-size, kind="stable")[:3] if size[j] >= STANDS_OUT]
+        columns = {names[j]: float(X[i, j]) for j in foremost}
+        found.append(LightRow(int(i) + 1, float(weight[i]), columns))
+    return found
+
+
+def _light_cells(
+    model: AttentionPCA, X: np.ndarray, units: np.ndarray, names: list[str]
+) -> tuple[int, list[LightCell]] | None:
+    """How many cells count little, and the lightest of them; None where cells have no weights."""
+    import numpy as np
+
+    from statformer.cli.pca_report import LightCell
+
+    if model.robust != "cells":
+        return None
+    weight = np.where(np.isnan(X), 1.0, model.cell_weights_)
+    light = np.argwhere(weight < LIGHT)
+    order = np.argsort(weight[tuple(light.T)], kind="stable")[:MOST_TOLD]
+    found = []
+    for i, j in light[order]:
+        scores = model.transform(X[i : i + 1] / units)
+        expected = float((model.inverse_transform(scores) * units)[0, j])
+        told = (int(i) + 1, names[j], float(X[i, j]), expected, float(weight[i, j]))
+        found.append(LightCell(*told))
+    return len(light), found
+
+
+def _own_columns(names: list[str]) -> list[str]:
+    """Columns that --out of an earlier run added: scores from pc1 on, and the weight."""
+    scores = [name for name in names if re.fullmatch(r"pc\d+", name)]
+    return [*scores, WEIGHT] if "pc1" in scores and WEIGHT in names else []
+
+
+def _refuse_taken_names(table: Table) -> None:
+    names = [str(name) for name in table.frame.columns]
+    taken = [name for name in names if re.fullmatch(rf"pc\d+|{WEIGHT}", name)]
+    if taken and not _own_columns(names):
+        raise CommandError(
+            f"--out adds a column {taken[0]!r}, which the table has; rename it in the table"
+        )
+
+
+def _write(answer: _Answer, outputs: Outputs, *, out: Path | None, plot: Path | None) -> None:
+    report = answer.report
+    if plot is not None:
+        _draw(answer, outputs.stage(plot))
+    if out is not None:
+        _write_scores(answer, outputs.stage(out))
+    outputs.commit()
+    for what, path in (("picture", plot), ("table with scores", out)):
+        if path is not None:
+            report.written[what] = str(path)
+
+
+def _write_scores(answer: _Answer, path: Path) -> None:
+    """The rows of the table with `pc1`, `pc2`, ... and `row_weight`."""
+    import numpy as np
+    import pandas as pd
+
+    from statformer._extras import require
+    from statformer.cli.outputs import _delimiter_of_csv
+
+    table, ending = answer.table, path.suffix.lower()
+    rows = table.frame.copy() if ending == ".parquet" else table.original()
+    rows = rows.drop(columns=_own_columns([str(name) for name in rows.columns]))
+    names = [f"pc{j + 1}" for j in range(answer.scores.shape[1])]
+    values = np.column_stack([answer.scores, answer.weight])
+    added = pd.DataFrame(
+        np.round(values, SCORE_DIGITS), columns=pd.Index([*names, WEIGHT]), index=rows.index
+    )
+    rows = pd.concat([rows, added], axis=1)
+    if ending == ".parquet":
+        require("pyarrow", "parquet")
+        rows.to_parquet(path, index=False)
+        return
+    decimal = table.dialect.decimal if table.dialect is not None else "."
+    delimiter = "\t" if ending == ".tsv" else _delimiter_of_csv(table)
+    rows.to_csv(path, index=False, sep=delimiter, decimal=decimal)
+
+
+def _draw(answer: _Answer, path: Path) -> None:
+    import numpy as np
+
+    from statformer.plotting.pca import ComponentView, plot_components
+
+    report, model, k = answer.report, answer.model, answer.scores.shape[1]
+    there = ~np.isnan(answer.weight)
+    view = ComponentView(
+        scores=answer.scores[there],
+        row_weights=answer.weight[there],
+        shares=model.explained_variance_ratio_[:k],
+        loadings=model.components_[:k],
+        feature_names=report.columns,
+        n_rest=min(int(there.sum()), len(report.columns)) - k,
+    )
+    name = report.table if report.table == "standard input" else Path(report.table).name
+    figure: Any = plot_components(view, title=f"{name}: principal components")
+    figure.savefig(path)
