@@ -9,11 +9,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from statformer.estimators import AttentionMixture, cluster_tables, judge, load
+    from statformer.estimators import (
+        AttentionMixture,
+        AttentionPCA,
+        AttentionSpectralClustering,
+        cluster_tables,
+        judge,
+        load,
+    )
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["AttentionMixture", "cluster_tables", "judge", "load"]
+__all__ = [
+    "AttentionMixture",
+    "AttentionPCA",
+    "AttentionSpectralClustering",
+    "cluster_tables",
+    "judge",
+    "load",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -1,4 +1,4 @@
-"""The command line: `statformer cluster`, `predict`, `judge`, `pretrain`, `bench`, `prior`.
+"""The command line: `statformer cluster`, `predict`, `judge`, `pca`, `pretrain`, `bench`, `prior`.
 
 Modules are imported when their command is called, so that `statformer --help` is quick and a
 missing torch matters only to the commands that need it.
@@ -18,6 +18,7 @@ from statformer._extras import MissingExtraError
 from statformer.cli.cluster import cluster
 from statformer.cli.errors import CommandError, one_line
 from statformer.cli.judge import judge
+from statformer.cli.pca import pca
 from statformer.cli.predict import predict
 
 # Commands whose modules are heavy: their name, and their line in the listing.
@@ -89,7 +90,7 @@ def _statformer(
         False, "--version", callback=_version, is_eager=True, help="Print the version."
     ),
 ) -> None:
-    """Cluster a table with a pretrained attention network."""
+    """Cluster a table, or find its principal components, with pretrained attention networks."""
 
 
 app = typer.Typer(
@@ -99,6 +100,7 @@ app.callback()(_statformer)
 app.command("cluster")(cluster)
 app.command("predict")(predict)
 app.command("judge")(judge)
+app.command("pca")(pca)
 for _name, _line in DEFERRED.items():
     app.command(_name, help=_line)(lambda: None)
 
