@@ -194,6 +194,8 @@ def test_depth_and_heads_are_counted_and_the_theorem_has_its_own(k: int, n_steps
     assert network.n_heads == max(found[name].shape[1] for name in patterns) == 2
     assert network.theorem_depth == 2 * n_steps + 4 * k + 1
     assert power_transformer(4, 1, n_steps, phi="linear").n_heads == 1
+    operations = network.transformer.non_attention_operations
+    assert operations == ("square", "square root", "division")
 
 
 def test_record_shows_what_the_working_token_looks_at() -> None:

@@ -35,6 +35,7 @@ def test_a_row_of_blocks_is_the_formula(norms: bool) -> None:
     expected = torch.stack([by_hand(made.blocks[1], by_hand(made.blocks[0], h)) for h in H])
     torch.testing.assert_close(made(H), expected, rtol=1e-12, atol=1e-12)
     assert (made.depth, made.n_heads) == (2, 3)
+    assert made.non_attention_operations == (("layer norm",) if norms else ()) + ("gelu",)
 
 
 def test_record_holds_every_pattern_and_stream() -> None:

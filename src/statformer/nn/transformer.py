@@ -15,6 +15,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from statformer.nn.attention import Attention, FactoredAttention
+from statformer.nn.power_steps import Normalise, Sign
+from statformer.nn.read_write import MLP, ReadWrite
+
+Step = MLP | Normalise | ReadWrite | Sign
 
 
 class Block(nn.Module):
@@ -26,7 +30,7 @@ class Block(nn.Module):
     def __init__(
         self,
         attention: Attention | FactoredAttention,
-        within: nn.Module | None = None,
+        within: Step | None = None,
         norms: tuple[nn.Module, nn.Module] | None = None,
     ) -> None:
         super().__init__()
@@ -38,6 +42,12 @@ class Block(nn.Module):
         """Heads of the attention."""
         heads = self.attention
         return len(heads.W_QK if isinstance(heads, Attention) else heads.W_Q)
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """What this block does that is neither attention nor linear."""
+        norm: tuple[str, ...] = () if self.norms is None else ("layer norm",)
+        return norm + (() if self.within is None else self.within.operations)
 
     def forward(
         self, H: Float[Tensor, "b t m"], found: dict[str, Tensor] | None = None, name: str = ""
@@ -71,6 +81,12 @@ class Transformer(nn.Module):
     def n_heads(self) -> int:
         """Heads of the block that has most."""
         return max(cast(Block, block).n_heads for block in self.blocks)
+
+    @property
+    def non_attention_operations(self) -> tuple[str, ...]:
+        """What the blocks do that is neither attention nor linear, each named once."""
+        names = [name for block in self.blocks for name in cast(Block, block).operations]
+        return tuple(dict.fromkeys(names))
 
     def forward(self, H: Float[Tensor, "b t m"]) -> Float[Tensor, "b t m"]:
         for block in self.blocks:
