@@ -175,9 +175,11 @@ class AttentionPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     @property
     def _model(self) -> PrincipalModel:
-        parts = (self.mean_, self.components_, self.explained_variance_)
         return PrincipalModel(
-            *(part.astype(np.float64, copy=False) for part in parts), float(self.noise_variance_)
+            self.mean_.astype(np.float64),
+            self.components_.astype(np.float64),
+            self.explained_variance_.astype(np.float64),
+            float(self.noise_variance_),
         )
 
     def _fit(self, X: Any, sample_weight: Any) -> Any:

@@ -3,9 +3,9 @@
     mean = sum_i w_i x_i / W,    S = N / (N - 1) sum_i w_i (x_i - mean)(x_i - mean)' / W,
 
 W the sum of the weights w and N the number of rows that they stand for. With w = 1 these are the
-moments of scikit-learn's PCA, and so are the ways to take the axes: eigenvectors of S for long
-tables, singular vectors of the rows for small and wide ones, randomized ones for a few components
-of a large table. Axes: n rows, d columns, m axes.
+moments of scikit-learn's PCA, and nearly so are the ways to take the axes: eigenvectors of S for
+long tables, singular vectors of the rows for small, narrow and wide ones, randomized ones for a few
+components of a large table. Axes: n rows, d columns, m axes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from sklearn.utils.extmath import randomized_svd, svd_flip
 
 LONG = 10  # rows per column from which on S is formed
 WIDEST_SCATTER = 1000  # columns
-SMALL = 500  # rows and columns of a table whose singular vectors are all taken
+SMALL = 500  # rows and columns of a table whose singular vectors are all taken,
+NARROW = 100  # and rows or columns
 FEW = 0.8  # share of the axes below which randomized ones are quicker
 
 Piece = tuple[Float[np.ndarray, "n d"], Float[np.ndarray, " n"]]
@@ -101,7 +102,8 @@ def axes_of_rows(
     if not np.isfinite(total):
         raise ValueError("X holds values whose squares are no numbers; divide the columns by 1e150")
     side = min(int(n_rows), d)
-    if n_axes is not None and max(n, d) > SMALL and n_axes < FEW * min(n, d):
+    is_large = max(n, d) > SMALL and min(n, d) > NARROW
+    if n_axes is not None and is_large and n_axes < FEW * min(n, d):
         side = n_axes
         _, spread, Vt = randomized_svd(
             rows, side, n_oversamples=10, flip_sign=False, random_state=seed

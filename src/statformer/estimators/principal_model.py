@@ -87,8 +87,8 @@ class PrincipalModel:
     def precision(self) -> Float[np.ndarray, "d d"]:
         """Inverse of the covariance; variances of 0 count as the smallest that can be inverted."""
         V, (variances, noise) = self.components, self._positive()
-        found: Float[np.ndarray, "d d"] = (V.T * (1.0 / variances - 1.0 / noise)) @ V
-        return found + np.eye(len(self.mean)) / noise
+        found: Float[np.ndarray, "d d"] = (V.T / variances) @ V
+        return found if len(V) == V.shape[1] else found + (np.eye(V.shape[1]) - V.T @ V) / noise
 
     def uncertainty(
         self, cells: Cells, weight: Float[np.ndarray, " n"]

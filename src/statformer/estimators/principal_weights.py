@@ -12,10 +12,9 @@ from jaxtyping import Float
 
 from statformer.constructions.principal import principal_weights
 from statformer.estimators.base import CONSTRUCTED
-from statformer.nn.principal import PrincipalNetwork
+from statformer.nn.principal import FORMS, Form, PrincipalNetwork
 from statformer.weights import WeightsError, load_weights
 
-FORMS = ("rows", "cells")
 SHIPPED = "principal"
 
 
@@ -24,7 +23,7 @@ class PrincipalCheckpoint:
     """A network that weighs rows, or rows and cells; `is_constructed`: every weight is 1."""
 
     network: PrincipalNetwork
-    form: str
+    form: Form
     sha256: str
 
     @property
@@ -60,5 +59,5 @@ def resolve_principal(weights: Any, robust: Any) -> PrincipalCheckpoint:
     return PrincipalCheckpoint(network, robust, card["sha256"])
 
 
-def _network(arrays: Mapping[str, Float[np.ndarray, "..."]], form: str) -> PrincipalNetwork:
+def _network(arrays: Mapping[str, Float[np.ndarray, "..."]], form: Form) -> PrincipalNetwork:
     return PrincipalNetwork(arrays, form)

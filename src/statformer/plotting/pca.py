@@ -100,7 +100,7 @@ def _draw_points(figure: Any, ax: Any, view: ComponentView) -> None:
     points, weights = _plane(view.scores), view.row_weights
     low, high = frame_of(points)
     rows = chosen_rows(weights)
-    inside = ((points >= low) & (points <= high)).all(axis=1)
+    inside = np.all((points >= low) & (points <= high), axis=1)
     shown = np.clip(points, low, high)
     differ = bool(np.ptp(weights) > 1e-6)
     colours = _ramp([LIGHT, "#E7B98F", "#9DBFD6", HEAVY])
@@ -108,7 +108,8 @@ def _draw_points(figure: Any, ax: Any, view: ComponentView) -> None:
     style: dict[str, Any] = {"cmap": colours, "vmin": 0.0, "vmax": 1.0, "linewidths": 0}
     for part, marker, factor in ((inside, "o", 1.0), (~inside, "^", 1.6)):
         for notable in (False, True):
-            at = rows[part[rows] & ((weights[rows] < NOTABLE) == notable)]
+            is_light = weights[rows] < NOTABLE
+            at = rows[part[rows] & (is_light if notable else ~is_light)]
             ax.scatter(
                 *shown[at].T,
                 c=weights[at],
