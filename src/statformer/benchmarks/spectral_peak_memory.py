@@ -1,0 +1,43 @@
+"""Peak memory of one principal component fit above its table, in a process of its own (Linux).
+
+    python -m statformer.benchmarks.spectral_peak_memory METHOD ROWS COLUMNS WEIGHTS
+
+Prints {"peak_bytes": int or null}.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from statformer.benchmarks.spectral_cost import estimator, table
+
+
+def peak_bytes(name: str, n: int, d: int, weights: str) -> int | None:
+    """Largest resident set while fitting, minus the one with the table in memory; None elsewhere.
+
+    A small fit goes first: what Python and its libraries load once is not the table's cost.
+    """
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    estimator(name, weights).fit(table(200, 10))
+    X = table(n, d)
+    with suppress(OSError):  # where it fails, making the table (in place) counts too
+        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = psutil.Process().memory_info().rss
+    estimator(name, weights).fit(X)
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - before
+    return max(peak, 0)
+
+
+if __name__ == "__main__":
+    _n, _d = (int(word) for word in sys.argv[2:4])
+    _peak = peak_bytes(sys.argv[1], _n, _d, sys.argv[4])
+    sys.stdout.write(json.dumps({"peak_bytes": _peak}) + "\n")
