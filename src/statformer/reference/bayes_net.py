@@ -54,7 +54,7 @@ class Structure:
 
     @cached_property
     def order(self) -> tuple[int, ...]:
-        """All variables, parents before children: generation by generation, the lowest number first.
+        """All variables, parents before children: by generations, the lowest number first.
 
         Raises CycleError.
         """
