@@ -48,7 +48,8 @@ from statformer.nn.principal_table import Rows, Units, first_subspace, rows_of, 
 Form = Literal["rows", "cells"]
 FORMS = ("rows", "cells")
 POWER_STEPS = 4
-EM_STEPS = 2
+EM_STEPS = 3
+FIRST_EM_STEPS = 8
 # After the layers, with the weights frozen: until no principal angle moves by more (radians).
 TOLERANCE = 1e-7
 MOST_STEPS = 300
@@ -107,7 +108,7 @@ class PrincipalNetwork:
         W  w_i = sigmoid(o(features of row i | table)),
            c_ij = sigmoid(o(features of cell ij | its row | table))     (form "cells"), 0 if missing
         S  form "rows", complete: 4 times V <- QR(V sum_i w_i (x_i - mu)(x_i - mu)')
-           otherwise: 2 EM steps of probabilistic PCA with precision c_ij of cell ij and weight w_i
+           otherwise: 3 EM steps of probabilistic PCA with precision c_ij of cell ij and weight w_i
 
     with o a perceptron (`principal_heads`). After the last layer the weights are frozen and steps
     go on until the subspace stands still.
@@ -122,7 +123,7 @@ class PrincipalNetwork:
     Raises ValueError for an unknown form or missing names.
     """
 
-    def __init__(self, weights: Mapping[str, Array], form: Form) -> None:
+    def __init__(self, weights: Mapping[str, Array], form: str) -> None:
         if form not in FORMS:
             raise ValueError(f"form={form!r} is unknown; choose from {FORMS}")
         needed = {"b_out", "log_prior"} | ({"cell_b_out"} if form == "cells" else set())
@@ -163,7 +164,7 @@ class PrincipalNetwork:
         cells = self._first_cells(rows, units)
         if cells is not None:
             w = weight / (distance * distance + 0.1)
-            at = em_steps(rows.X, cells, w, at, self._prior(0), 1)
+            at = em_steps(rows.X, cells, w, at, _detach(self._prior(0)), FIRST_EM_STEPS)
         subspaces, layer_weights = [], []
         for layer in range(self.n_layers):
             at = _detached(at)
@@ -254,7 +255,7 @@ class PrincipalNetwork:
         share = weight / xp.sum(weight, axis=1, keepdims=True)
         look = None
         if cells is None:
-            raw = [*row_raw(rows.X - at.mean[:, None, :], scores), rows.outlyingness]
+            raw = [*row_raw(rows.X - at.mean[:, None, :], scores, at.V), rows.outlyingness]
         else:
             look = _look(rows, units, at, cells, scores, weight, given, self.form)
             raw = look.raw
@@ -295,7 +296,7 @@ class PrincipalNetwork:
         total = xp.sum(weight, axis=1)
         missing = xp.zeros_like(total)
         if rows.observed is not None:
-            missing = 1.0 - xp.mean(rows.observed, axis=(1, 2))
+            missing = 1.0 - xp.sum(weight * xp.mean(rows.observed, axis=2), axis=1) / total
         return table_features(scales, at, total, rows.X.shape[2], missing)
 
     # -- the answer --------------------------------------------------------------------------------

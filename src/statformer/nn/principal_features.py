@@ -66,15 +66,17 @@ class Directions:
 
 
 def differences(Y: Array, weight: Array, distance: Array, n_pairs: int) -> Array:
-    """Unit vectors "b q d" between pairs of rows of Y "b n d".
+    """Unit vectors "b q d" between pairs of rows of Y "b n d", which is about a robust centre.
 
-    One row of each pair sits at evenly spaced levels of the weighted ranks of `distance` "b n",
-    the other at the multiples of the golden ratio: pairs that are not drawn but ranked (ours).
+    One row y of each pair sits at evenly spaced levels of the weighted ranks of `distance` "b n",
+    the other z at the multiples of the golden ratio: pairs that are not drawn but ranked (ours).
+    The direction is that of y - 0.9 z, which is not 0 where both are the same row.
     """
     xp = array_namespace(Y)
     first = [(i + 0.5) / n_pairs for i in range(n_pairs)]
     second = [((i + 0.5) * _GOLDEN) % 1.0 for i in range(n_pairs)]
-    D = _rows(Y, rows_at(distance, weight, first)) - _rows(Y, rows_at(distance, weight, second))
+    near = _rows(Y, rows_at(distance, weight, second))
+    D = _rows(Y, rows_at(distance, weight, first)) - 0.9 * near
     length = _norms(D)
     return D / (length + 1e-9 * xp.max(length, axis=1, keepdims=True) + 1e-30)[..., None]
 
@@ -195,12 +197,13 @@ def table_features(
     )
 
 
-def row_raw(Y: Array, scores: Scores) -> tuple[Array, Array]:
-    """Residual and norm "b n" of the rows of a complete table."""
+def row_raw(Y: Array, scores: Scores, V: Array) -> tuple[Array, Array]:
+    """Residual and norm "b n" of the rows of a complete table.
+
+    The residual is that of the reconstruction: |y|^2 - |t|^2 would lose half of the digits.
+    """
     xp = array_namespace(Y)
-    norm = xp.sum(Y * Y, axis=2)
-    rest = xp.clip(norm - xp.sum(scores.t * scores.t, axis=2), 0.0, None)
-    return xp.sqrt(rest), xp.sqrt(norm)
+    return _norms(Y - xp.matmul(scores.t, V)), _norms(Y)
 
 
 def _norms(Y: Array) -> Array:

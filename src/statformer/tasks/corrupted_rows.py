@@ -70,12 +70,13 @@ class CorruptedBatch:
 
 @dataclass(frozen=True)
 class CorruptedRows:
-    """Low-rank tables, a share `clean` of them as they are, the others corrupted.
+    """Low-rank tables, some as they are, the others corrupted.
 
     n, d and k are log-uniform on their ranges and common to the tables of a step; n is cut so that
-    n d stays below `cell_budget`, k so that k < d and k <= n / 4. A table that is not clean has
-    each piece of `RATES` at its rate, with shares of rows in 0.02 to 0.25, of cells in 0.01 to
-    0.25, missing in 0.05 to 0.65, and degrees of freedom log-uniform on 1.5 to 10.
+    n d stays below `cell_budget`, k so that k < d and k <= n / 4. A share `clean` of the tables is
+    as it is; a share `gaps` has missing cells and nothing else, where rates["missing"] is above 0;
+    any other table has each piece of `rates` at its rate, with shares of rows in 0.02 to 0.25, of
+    cells in 0.01 to 0.25, missing in 0.05 to 0.65, and degrees of freedom log-uniform on 1.5 to 10.
 
     levels: every table has exactly these pieces at these levels instead, for example
     {"rows": 0.1, "missing": 0.4}; {} are clean tables. kinds: which kinds of rows, cells and
@@ -86,7 +87,8 @@ class CorruptedRows:
     n_columns: tuple[int, int] = (3, 60)
     n_components: tuple[int, int] = (1, 8)
     rates: Mapping[str, float] = field(default_factory=lambda: dict(RATES))
-    clean: float = 0.3
+    clean: float = 0.25
+    gaps: float = 0.15
     levels: Mapping[str, float] | None = None
     kinds: Mapping[str, Sequence[str]] = field(default_factory=dict)
     cell_budget: int | None = None
@@ -143,10 +145,16 @@ class CorruptedRows:
 
     def _drawn(self, stream: TaskStream) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Which table has which piece, and at which level."""
-        is_clean = stream.uniform() < self.clean
+        drawn = stream.uniform()
+        is_clean, has_gaps = drawn < self.clean, drawn > 1.0 - self.gaps
         has, level = {}, {}
         for piece in PIECES:
-            has[piece] = (stream.uniform() < self.rates.get(piece, 0.0)) & ~is_clean
+            rate = self.rates.get(piece, 0.0)
+            has[piece] = (stream.uniform() < rate) & ~is_clean
+            if self.rates.get("missing", 0.0) > 0.0:
+                has[piece] = torch.where(
+                    has_gaps, torch.full_like(is_clean, piece == "missing"), has[piece]
+                )
             if piece in _SHARES:
                 low, high = _SHARES[piece]
                 level[piece] = low + (high - low) * stream.uniform()

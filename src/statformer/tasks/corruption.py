@@ -140,10 +140,9 @@ def outlying_cells(
     spread       g s_j z is added
     clumped      gross cells, all in a few rows that have half of their cells wrong
     swapped_cells     (held out) the value of the same column in another row
-    shifted_columns   (held out) g s_j, g in 2 to 10, added to a run of rows of three columns in
-                      ten (as many columns as the share needs)
+    shifted_columns   (held out) +- g s_j, g in 2 to 10, added to one run of rows of each column
     """
-    b, n, d = X.shape
+    n, d = X.shape[1:]
     mean, s = X.mean(1, keepdim=True), X.std(1, keepdim=True)
     g = _wide(log_uniform(stream, 2.5, 100.0))
     z, u = stream.normal(n, d), stream.uniform(n, d)
@@ -164,14 +163,9 @@ def outlying_cells(
     elif kind == "swapped_cells":
         wrong = torch.gather(X, 1, torch.argsort(stream.uniform(n, d), dim=1))
     elif kind == "shifted_columns":
-        columns = (
-            stream.permutation(d) < torch.clamp(torch.ceil(0.3 * torch.ones(b) * d), min=1)[:, None]
-        )
-        columns = columns[:, None, :].to(X.device)
-        among = (share * d / columns.sum((1, 2))).clamp(max=0.45)
-        begin = stream.uniform(1, d) * (1.0 - _wide(among))
+        begin = stream.uniform(1, d) * (1.0 - _wide(share))
         place = ((torch.arange(n, device=X.device) + 0.5) / n)[None, :, None]
-        is_wrong = columns & (place > begin) & (place <= begin + _wide(among))
+        is_wrong = (place > begin) & (place <= begin + _wide(share))
         wrong = X + _wide(log_uniform(stream, 2.0, 10.0)) * s * side[:, :1]
     else:
         known = (*CELL_KINDS, *HELD_OUT[1:])

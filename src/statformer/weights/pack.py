@@ -1,6 +1,8 @@
 """Put the result of a training run into the package: weights, card and manifest entry.
 
-`python -m statformer.weights.pack RUN_FOLDER [CLUSTERER_FOLDER]` is what a release runs.
+`python -m statformer.weights.pack RUN_FOLDER [CLUSTERER_FOLDER]` is what a release runs for
+mixtures, `python -m statformer.weights.pack principal ROWS_FOLDER CELLS_FOLDER` for principal
+components.
 """
 
 from __future__ import annotations
@@ -9,11 +11,12 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import save
 
 from statformer.weights.reader import WeightsError
 from statformer.weights.store import PACKAGE_FOLDER, load_weights, sha256, weight_file
@@ -52,15 +55,41 @@ def write_weights(
     found["n_parameters"] = sum(int(value.size) for value in weights.values())
     described = {**found, **(card or {})}
     described.pop("sha256")
-    text = json.dumps(described, indent=1, sort_keys=True) + "\n"
+    return _write(name, folder, weight_file(Path(source)).read_bytes(), described)
+
+
+def join_weights(
+    sources: Sequence[str | Path], *, name: str = "principal", folder: Path = PACKAGE_FOLDER
+) -> Path:
+    """One checkpoint of several runs whose keys differ, their cards by the first word of the keys.
+
+    Returns the path of the weight file. Raises what `load_weights` raises, and WeightsError where
+    two runs have a key in common.
+    """
+    joined: dict[str, Any] = {}
+    described: dict[str, Any] = {}
+    for source in sources:
+        weights, card = load_weights(Path(source))
+        twice = sorted(weights.keys() & joined.keys())
+        if twice:
+            raise WeightsError(f"{source}: {twice[0]!r} is in another of the runs, too")
+        joined |= {key: np.asarray(value, np.float32) for key, value in weights.items()}
+        described[min(weights).partition(".")[0]] = card
+    described["n_parameters"] = sum(int(value.size) for value in joined.values())
+    return _write(name, folder, save(joined), described)
+
+
+def _write(name: str, folder: Path, data: bytes, card: Mapping[str, Any]) -> Path:
+    """The two files of a checkpoint and its entry in the manifest."""
+    text = json.dumps(card, indent=1, sort_keys=True) + "\n"
     parts = {
-        "weights": (f"{name}.safetensors", weight_file(Path(source)).read_bytes()),
+        "weights": (f"{name}.safetensors", data),
         "card": (f"{name}.json", text.encode()),
     }
     entry = {}
-    for part, (file, data) in parts.items():
-        write_atomically(folder / file, data)
-        entry[part] = {"file": file, "sha256": sha256(data), "size": len(data)}
+    for part, (file, content) in parts.items():
+        write_atomically(folder / file, content)
+        entry[part] = {"file": file, "sha256": sha256(content), "size": len(content)}
     _update_manifest(folder / "manifest.json", name, entry)
     return folder / parts["weights"][0]
 
@@ -92,4 +121,7 @@ def _update_manifest(path: Path, name: str, entry: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    print(write_weights(*sys.argv[1:3]))
+    if sys.argv[1] == "principal":
+        print(join_weights(sys.argv[2:]))
+    else:
+        print(write_weights(*sys.argv[1:3]))

@@ -7,6 +7,7 @@ the package are listed in `manifest.json` with their sizes and SHA-256.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from statformer.weights.reader import WeightsError, read_bytes, read_json, read_
 PACKAGE_FOLDER = Path(__file__).parent
 MAX_WEIGHT_BYTES = 64 * 2**20
 MAX_CARD_BYTES = 2**20
+# The first words of the keys of each kind of network, and a key that one of its files must have.
 PREFIXES = ("em.", "judge.", "depth.")
+PRINCIPAL_PREFIXES = ("rows.", "cells.")
 
 
 def load_weights(
@@ -30,15 +33,16 @@ def load_weights(
     Parameters
     ----------
     name_or_path : str or Path
-        A name in the package's manifest ("mixture"; "pretrained" is the same), a safetensors
-        file, or a folder that holds `final.safetensors`. The card of a file `x.safetensors` is
-        `x.json` or `card.json` beside it; without one the card is empty.
+        A name in the package's manifest ("mixture", which "pretrained" means too, "principal"), a
+        safetensors file, or a folder that holds `final.safetensors`. The card of a file
+        `x.safetensors` is `x.json` or `card.json` beside it; without one the card is empty.
 
     Returns
     -------
     weights : dict
-        Arrays by key, "<part>.<name>" with the parts of `PREFIXES`: the layers, the judge
-        (which also holds P(K | X)), and what the training tables looked like.
+        Arrays by key, "<part>.<name>". Of a mixture network the parts of `PREFIXES`: the layers,
+        the judge (which also holds P(K | X)), and what the training tables looked like. Of a
+        principal network its forms, `PRINCIPAL_PREFIXES`, or one of them.
     card : dict
         The card, and under "sha256" the digest of the file that was read.
 
@@ -113,13 +117,12 @@ def _load_file(path: Path, _mtime: int, _size: int) -> tuple[dict[str, Any], dic
 
 
 def _checked(path: Path, card: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The tensors of `path` as float64, if they are those of an EM network."""
+    """The tensors of `path` as float64, if they are those of a network we know."""
     tensors, _, data = read_safetensors(path, MAX_WEIGHT_BYTES)
-    foreign = [key for key in tensors if not key.startswith(PREFIXES)]
-    if foreign or "em.b_cov" not in tensors:
+    if not _is_mixture(tensors) and not _is_principal(tensors):
         raise WeightsError(
-            f"{path}: not the weights of an EM network; its keys should begin with {PREFIXES}, "
-            f"found {sorted(tensors)[:5]}"
+            f"{path}: not the weights of an EM network, whose keys begin with {PREFIXES}, nor of a "
+            f"principal network ({PRINCIPAL_PREFIXES}); found {sorted(tensors)[:5]}"
         )
     weights = {}
     for key, value in tensors.items():
@@ -128,3 +131,13 @@ def _checked(path: Path, card: dict[str, Any]) -> tuple[dict[str, Any], dict[str
         weights[key] = value.astype(np.float64)
         weights[key].flags.writeable = False
     return weights, {**card, "sha256": sha256(data)}
+
+
+def _is_mixture(tensors: Mapping[str, Any]) -> bool:
+    return "em.b_cov" in tensors and all(key.startswith(PREFIXES) for key in tensors)
+
+
+def _is_principal(tensors: Mapping[str, Any]) -> bool:
+    forms = {key.partition(".")[0] for key in tensors}
+    known = all(key.startswith(PRINCIPAL_PREFIXES) for key in tensors)
+    return bool(forms) and known and all(f"{form}.b_out" in tensors for form in forms)

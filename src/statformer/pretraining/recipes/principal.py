@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -74,13 +74,13 @@ class PrincipalRecipe(Recipe):
     form: Form = "rows"
     n_layers: int = 8
     name: str = "principal"
-    batch_size: int = 32
-    peak_learning_rate: float = 4e-3
+    batch_size: int = 24
+    peak_learning_rate: float = 3e-3
     ema_decay: float | None = 0.998
     eval_every: int = 500
     log_every: int = 50
     prior: CorruptedRows | None = None
-    n_evaluations: int = field(default=12)
+    n_evaluations: int = 16
 
     def _prior(self) -> CorruptedRows:
         return self.prior or _PRIORS[self.form]
