@@ -22,9 +22,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-__all__ = ["KAPPA", "AdaGradPPReference", "AdamPPReference"]
+from statformer.optim.distance import KAPPA
 
-KAPPA = 1e-6  # of DoG's published rule for a start: kappa (1 + ||x_0||)
+__all__ = ["AdaGradPPReference", "AdamPPReference"]
 
 
 @dataclass
@@ -54,13 +54,12 @@ class _Reference(ABC):
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, _State] = {}
-        self.n_steps = 0
         for group in groups:
             self.add_param_group(group)
 
     def add_param_group(self, group: dict[str, Any]) -> None:
         group = self.defaults | group | {"params": list(group["params"])}
-        group["eta"] = group["eta0"] or 0.0
+        group["eta"], group["n_steps"] = group["eta0"] or 0.0, 0
         if self.param_groups and group["scope"] == "global":
             group["eta"] = self.param_groups[0]["eta"]
         self.param_groups.append(group)
@@ -76,7 +75,7 @@ class _Reference(ABC):
                     if x.grad is not None:
                         self._update(x, self.state[x], group)
                         self.state[x].t += 1
-        self.n_steps += 1
+                group["n_steps"] += 1
 
     def _scopes(self) -> list[list[dict[str, Any]]]:
         if self.defaults["scope"] == "global":
@@ -92,19 +91,21 @@ class _Reference(ABC):
     def _step_size(self, groups: list[dict[str, Any]]) -> float:
         """eta_t of one scope, from the parameters before their update."""
         first, previous = groups[0], float(groups[0]["eta"])
-        squares, squares_of_x0, d = 0.0, 0.0, 0
-        for group in groups:
-            for x in group["params"]:
-                if x in self.state:
-                    x0 = self.state[x].x0
-                    squares += ((_sampled(x, group["x0_stride"]) - x0) ** 2).sum().item()
-                    squares_of_x0 += (x0**2).sum().item()
-                    d += x0.numel()
-        if d == 0:
-            return previous
+        entered = [(x, g["x0_stride"]) for g in groups for x in g["params"] if x in self.state]
         if previous == 0.0:  # ours: no eta0 was given
-            return KAPPA * (1.0 + math.sqrt(squares_of_x0)) / math.sqrt(d)
-        if first["freeze_after"] is not None and self.n_steps >= first["freeze_after"]:  # ours
+            return _start(
+                torch.cat(
+                    [torch.zeros(0, dtype=torch.float64), *(_sampled(x, 1) for x, _ in entered)]
+                )
+            )
+        if first["freeze_after"] is not None and first["n_steps"] >= first["freeze_after"]:  # ours
+            return previous
+        squares, d = 0.0, 0
+        for x, stride in entered:
+            moved = _sampled(x, stride) - self.state[x].x0
+            squares += (moved**2).sum().item()
+            d += moved.numel()
+        if d == 0:
             return previous
         r = math.sqrt(squares) / math.sqrt(d)  # step 1
         eta = max(previous, r)  # step 2
@@ -240,6 +241,11 @@ def _real(x: Tensor) -> Tensor:
 def _sampled(x: Tensor, stride: int) -> Tensor:
     """Every stride-th coordinate: those of which the distance is measured."""
     return _real(x).flatten()[::stride]
+
+
+def _start(x0: Tensor) -> float:
+    """eta0 = kappa (1 + ||x_0||) / sqrt(d), of all coordinates; 0 while there are none."""
+    return KAPPA * (1.0 + x0.norm().item()) / math.sqrt(x0.numel()) if x0.numel() else 0.0
 
 
 def _gradient(x: Tensor, maximize: bool) -> Tensor:

@@ -174,7 +174,7 @@ class AdamPP(ParameterFree):
         """
         x, g, *moments = lists
         has_kernel = (
-            len(moments) > 1
+            group["betas"][0] > 0.0
             and group["second_moment"] != "sum"
             and group["beta1_decay"] == 1.0
             and group["delta"] > 0.0

@@ -103,16 +103,26 @@ class ParameterFree(Optimizer):
             raise
         eta0 = group["eta0"]
         device = group["params"][0].device if group["params"] else torch.device("cpu")
-        group["eta"] = torch.tensor(eta0 or 0.0, dtype=torch.float32, device=device)
+        is_double = any(p.dtype in DOUBLE for p in group["params"])
+        dtype = accumulator(device) if is_double else torch.float32
+        group["eta"] = torch.tensor(eta0 or 0.0, dtype=dtype, device=device)
         group["has_begun"] = eta0 is not None
         group["n_steps"] = torch.zeros((), device=device if group["capturable"] else "cpu")
         if group["scope"] == "global":
-            first = self.param_groups[0]
-            group["eta"] = first["eta"].to(device, copy=True)
-            group["has_begun"] = first["has_begun"]
-        if any(p.dtype in DOUBLE for p in group["params"]):
-            for other in self.param_groups if group["scope"] == "global" else [group]:
-                other["eta"] = other["eta"].to(accumulator(other["eta"].device))
+            self._share(group)
+
+    def _share(self, group: Group) -> None:
+        """One eta for all groups, the new one among them, as precise as the most precise asks."""
+        first = self.param_groups[0]
+        group["has_begun"] = first["has_begun"]
+        eta = first["eta"]
+        if not self.state:  # nobody has moved
+            eta = torch.tensor(group["eta0"] or 0.0, dtype=torch.float64)
+        is_double = any(found["eta"].dtype == torch.float64 for found in self.param_groups)
+        for found in self.param_groups:
+            device = found["eta"].device
+            dtype = accumulator(device) if is_double else torch.float32
+            found["eta"] = eta.to(device, dtype, copy=True)
 
     def _scopes(self) -> list[list[int]]:
         """Indices of the groups that share an eta."""
@@ -332,13 +342,14 @@ class ParameterFree(Optimizer):
         if may_fuse and self._update_fused(group, lists, cast("float", count), eta):
             return
         parts: Iterable[list[list[Tensor]]]
+        counts: Iterable[Count] = itertools.repeat(count)
         if group["foreach"] is False:
             parts = ([[t] for t in row] for row in zip(*lists, strict=True))
-            counts = iter(count) if isinstance(count, Tensor) else itertools.repeat(count)
+            if isinstance(count, Tensor):
+                counts = torch.split(count, 1)
         else:
             # Counters on the device belong to whole tensors, so those lists stay whole.
             parts = [lists] if isinstance(count, Tensor) else batches(lists)
-            counts = itertools.repeat(count)
         for (x, g, *moments), part in zip(parts, counts, strict=False):
             is_half = x[0].dtype in HALF
             x32 = [t.float() for t in x] if is_half else x
