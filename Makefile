@@ -33,6 +33,8 @@ check: $(VENV)/.dev
 bench: $(VENV)/.dev
 	mkdir -p $(OUT)
 	$(BIN)/statformer bench mixture --quick --json $(OUT)/bench-mixture.json
+	$(BIN)/statformer bench optim --quick --json $(OUT)/bench-optim.json
+	$(BIN)/statformer bench spectral --quick --json $(OUT)/bench-spectral.json
 
 clean:
 	rm -rf $(VENV) $(OUT) build dist

@@ -1,4 +1,4 @@
-"""`statformer bench mixture`: measure the network beside its rivals, at several sizes."""
+"""`statformer bench mixture|optim|spectral`: measure beside the rivals, at several sizes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import typer
 
 from statformer._extras import require
 from statformer.cli.bench_display import display, print_sheets
+from statformer.cli.bench_optim import optim
+from statformer.cli.bench_spectral import spectral
 from statformer.cli.errors import CommandError, one_line
 
 bench = typer.Typer(
@@ -93,3 +95,7 @@ def mixture(
         typer.echo(f"numbers: {json_file}")
     else:
         sys.stdout.write(json.dumps(data) + "\n")
+
+
+bench.command("optim")(optim)
+bench.command("spectral")(spectral)
