@@ -15,7 +15,7 @@ from statformer.benchmarks import spectral_two_classes as two_classes
 from statformer.benchmarks.spectral_networks import GAUSSIANS, IMAGES
 from statformer.benchmarks.spectral_paper import plain
 from statformer.benchmarks.spectral_read_outs import LINEAR, MLP
-from statformer.benchmarks.spectral_robust import METHODS, OURS
+from statformer.benchmarks.spectral_robust import METHODS
 from statformer.benchmarks.spectral_tables import HELD_OUT_KINDS
 from statformer.benchmarks.spectral_unseen import CORRUPTIONS
 from statformer.benchmarks.verdicts import Cells
@@ -39,7 +39,7 @@ def draw(data: Mapping[str, Any], folder: Path) -> list[Path]:
     makers: dict[str, tuple[list[CurvePanel], Sequence[str], str]] = {
         "spectral-depth": (_depth(of("a")), constructed.CONSTRUCTIONS, "Gap to LAPACK"),
         "spectral-components": (_components(of("b")), ("network",), "Errors by component"),
-        "spectral-angles": (_angles(of("c")), (OURS,), "Largest principal angle to the truth"),
+        "spectral-angles": (_angles(of("c")), METHODS[:2], "Largest principal angle to the truth"),
         "spectral-time": (_time(of("d")), (cost.ROWS, cost.CELLS), "Seconds of a fit, one thread"),
         "spectral-classes": (
             _classes(of("e")),
@@ -73,7 +73,9 @@ def _depth(cells: Cells) -> list[CurvePanel]:
             for name in constructed.METHODS
         }
         title = f"eigenvalue ratio {ratio:g}"
-        panels.append(CurvePanel(title, curves, "products with X'X", "largest sine", "xy"))
+        names = {float(at): str(at) for at, _ in mine}
+        x, y = "products with X'X", "largest sine"
+        panels.append(CurvePanel(title, curves, x, y, "xy", names=names))
     return panels
 
 
