@@ -52,8 +52,9 @@ class AttentionPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         What is weighed. "rows": the answer turns with the table under any rotation. "cells":
         for tables whose columns mean something, where single cells may be wrong.
     max_context : int
-        Above this many rows the layers read a random sample of this size, drawn in proportion to
-        the sample weights. All rows are then weighed by the frozen last layer and all count.
+        Above this many rows the layers read a random sample of this size (of more than 500 rows,
+        at most 2 million cells), drawn in proportion to the sample weights. All rows are then
+        weighed by the frozen last layer and all count.
     random_state : int, RandomState, Generator or None
         Source of the sample, and of the randomized singular vectors of a few components of a large
         table; a table that needs neither has one answer. None gives fresh numbers, without

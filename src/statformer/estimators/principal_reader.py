@@ -1,6 +1,6 @@
 """A frozen network that weighs rows one by one, and how it comes about: the layers of a fit.
 
-The layers read a sample of at most `max_context` rows. What they leave behind weighs any row.
+The layers read a sample of the rows. What they leave behind weighs any row.
 
 Axes: n rows, d columns, m rows of the sample. Rows are handed to the network as (x - shift) / unit.
 """
@@ -19,6 +19,8 @@ from statformer.estimators.principal_weights import PrincipalCheckpoint
 from statformer.nn.principal import PrincipalNetwork
 
 MOST_LAYERED = 8  # components up to which the layers were trained; the most where none is asked for
+LEAST_CONTEXT = 500  # rows that the layers read of a wide table
+MOST_CELLS = 2_000_000  # that they read of a table of more rows than that
 _RANK_ROWS = 1000  # rows that are looked at to choose a rank
 
 
@@ -94,11 +96,12 @@ def learn(
     has_gaps: bool,
     rng: np.random.Generator,
 ) -> Learned:
-    """Run the layers on a sample of the rows.
+    """Run the layers on a sample of the rows: `max_context`, or fewer where they are wide.
 
     Constructed weights on complete rows are 1 by the theorem: then no layer has to run.
     """
-    drawn, times = draw(X, count, max_context, rng)
+    most = min(max_context, max(LEAST_CONTEXT, MOST_CELLS // X.shape[1]))
+    drawn, times = draw(X, count, most, rng)
     context = np.asarray(X[drawn], dtype=np.float64)
     shift = np.nanmedian(context, axis=0)
     if checkpoint.is_constructed and not has_gaps:
@@ -118,6 +121,7 @@ def learn(
         k,
         observed=~gaps[None] if gaps.any() else None,
         row_weight=times[None],
+        polish=has_gaps or checkpoint.form == "cells",  # else the axes are taken exactly
     )
     model = PrincipalModel(
         shift + unit * trace.mean[0],
