@@ -27,6 +27,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "decaying beta1": ("AdamPP", {"beta1_decay": 0.97, "betas": (0.8, 0.99)}),
     "beta1 = 0": ("AdamPP", {"betas": (0.0, 0.9)}),
+    "beta1 = 0, maximum": ("AdamPP", {"betas": (0.0, 0.7), "second_moment": "ema_max"}),
 }
 
 

@@ -27,7 +27,7 @@ class ConstantGradient:
 
 @dataclass(frozen=True)
 class Quadratic:
-    """f(x) = ((x1 - 1)^2 + 100 (x2 + 2)^2) / 2 from (0, 0): x after 10 and 100 steps, eta at 2000."""
+    """f(x) = ((x1 - 1)^2 + 100 (x2 + 2)^2) / 2 from (0, 0): x at 10 and 100, eta at 2000."""
 
     name: str
     algorithm: str
