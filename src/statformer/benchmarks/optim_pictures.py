@@ -28,7 +28,7 @@ def draw(data: Mapping[str, Any], folder: Path) -> list[Path]:
     figures: dict[str, Any] = {}
     if timed := _step_time(cells):
         title = "Time of an optimizer's step over that of torch's AdamW (foreach)"
-        words = "ratio, median of rounds and its interval"
+        words = "ratio: median of rounds and its interval; dashed: the limit set for AdamPP"
         figures["optim-step-time"] = plot_ratios(timed, title=title, x_label=words)
     if curves := _curves(cells):
         title = "Losses along a run: median, least and greatest of the seeds"
@@ -56,9 +56,9 @@ def _step_time(cells: Cells) -> list[RatioPanel]:
             for name, ratio in cell["ratio"][FOREACH].items()
             if name != FOREACH
         }
-        title = key.partition(": ")[2].replace(" parameters in ", " in ")
+        title = key.partition(": ")[2].replace(", ", ",\n")
         if cell["device"] != "cpu":
-            title += f", {cell['device']}"
+            title += f",\n{cell['device']}"
         panels.append(RatioPanel(title, ratios, limit=MOST_OVER[FOREACH]))
     return panels
 

@@ -18,6 +18,7 @@ from statformer.plotting.mixture import COLOURS, GREY, INK, MARKERS
 
 LINES = ("-", "--", ":")  # colours come back with the next of them
 WIDTH, WIDTH_FIRST = 1.3, 2.4
+SHADE, SHADE_FIRST = 0.05, 0.18
 
 
 @dataclass(frozen=True)
@@ -130,10 +131,11 @@ def _draw_curves(ax: Any, panel: CurvePanel, names: Sequence[str], first: Sequen
             label=name,
             zorder=3 if name in first else 2,
         )
-        ax.fill_between(x[is_whole], low, high, color=colour, alpha=0.12, lw=0, zorder=1)
-    ax.set_yscale("log")
+        alpha = SHADE_FIRST if name in first else SHADE
+        ax.fill_between(x[is_whole], low, high, color=colour, alpha=alpha, lw=0, zorder=1)
+    _log(ax, "y")
     if panel.is_log_x:
-        ax.set_xscale("log")
+        _log(ax, "x", panel.x)
     ax.set_title(panel.title, fontsize=9.5, color=INK)
     ax.set_xlabel(panel.x_label, fontsize=8, color=GREY)
     ax.set_ylabel(panel.y_label, fontsize=8, color=GREY)
@@ -148,10 +150,21 @@ def _draw_ratios(ax: Any, panel: RatioPanel) -> None:
     ax.axvline(1.0, color=GREY, lw=0.8)
     if panel.limit is not None:
         ax.axvline(panel.limit, color=GREY, lw=0.8, ls="--")
-    ax.set_xscale("log")
+    _log(ax, "x")
     ax.set_yticks(range(len(panel.ratios)), list(panel.ratios))
     ax.set_title(panel.title, fontsize=9, color=INK)
     _plain(ax)
+
+
+def _log(ax: Any, axis: str, ticks: Sequence[float] = ()) -> None:
+    """A logarithmic axis with plain numbers, at 1, 2 and 5 times powers of ten or at `ticks`."""
+    ticker = require("matplotlib.ticker", "plot")
+    ax.set(**{f"{axis}scale": "log"})
+    own = ax.xaxis if axis == "x" else ax.yaxis
+    places = ticker.FixedLocator(ticks) if ticks else ticker.LogLocator(subs=(1.0, 2.0, 5.0))
+    own.set_major_locator(places)
+    own.set_major_formatter(ticker.FormatStrFormatter("%g"))
+    own.set_minor_locator(ticker.NullLocator())
 
 
 def _plain(ax: Any) -> None:
