@@ -105,6 +105,16 @@ def test_rows_count_as_often_as_their_weight_says() -> None:
     assert max(gap for gap, _ in gaps(by_weight, repeated, repeated[::3])) < 1e-8
 
 
+def test_smoothing_is_rows_that_nobody_saw() -> None:
+    X = random_rows(GENERAL, SIZES, 12, 5)
+    network = CountingTransformer(GENERAL, SIZES, X, smoothing=0.5)
+    queries = np.random.default_rng(0).integers(0, SIZES, size=(30, 5))
+    for target, table in enumerate(conditional_frequencies(count(GENERAL, SIZES, X), 0.5)):
+        expected = table[tuple(queries[:, list(GENERAL.parents[target])].T)]
+        expected = np.broadcast_to(expected, (30, SIZES[target]))
+        np.testing.assert_allclose(network.conditional(target, queries), expected, atol=1e-8)
+
+
 def test_new_rows_follow_the_joint_law_of_maximum_likelihood() -> None:
     X = random_rows(GENERAL, SIZES, 400, 3)
     tables = [np.nan_to_num(t) for t in conditional_frequencies(count(GENERAL, SIZES, X))]

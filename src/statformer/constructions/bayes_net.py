@@ -105,9 +105,12 @@ def error_bound(
 class CountingTransformer:
     """The network for one structure and one context: conditional frequencies, and new rows.
 
-    context  "n v" whole numbers from 0; row i counts `weight[i]` times
-    sizes    number of categories of each variable
-    error    what `error_bound` allows where a row matches; or beta and c themselves
+    context    "n v" whole numbers from 0; row i counts `weight[i]` times
+    sizes      number of categories of each variable
+    smoothing  s: adds to the context, for every target, one row for each configuration and
+               category, which counts s times for this target alone; then no configuration is
+               without a row, and the answer is (count + s) / (their sum)
+    error      what `error_bound` allows where a row matches; or beta and c themselves (`sharp`)
     """
 
     def __init__(
@@ -117,21 +120,25 @@ class CountingTransformer:
         context: Int[Array, "n v"],
         weight: Float[Array, "n"] | None = None,
         *,
+        smoothing: float = 0.0,
         error: float = 1e-9,
         sharp: tuple[float, float] | None = None,
     ) -> None:
         """Raises ValueError for a context of another width, without rows, or with foreign cells."""
         self.structure, self.sizes = structure, tuple(sizes)
-        self.weight = np.ones(len(context)) if weight is None else weight
-        self.n_rows = float(self.weight.sum())
-        if not self.n_rows > 0:
+        weight = np.ones(len(context)) if weight is None else weight
+        if not weight.sum() > 0:
             raise ValueError("context has no row that counts; there is nothing to average")
         self._check("context", context, least=0)
-        self.beta, self.c = sharp or sharpness(self.n_rows, structure.in_degree, error)
         self.layout = prompt_layout(len(structure), max(self.sizes))
+        imagined = [self._imagined(t) if smoothing else context[:0] for t in range(len(self.sizes))]
+        self.tokens = self._one_hot(np.vstack([context, *imagined]))
+        owner = np.repeat(range(len(imagined)), [len(rows) for rows in imagined])
+        self.weight_for = [np.append(weight, smoothing * (owner == t)) for t in range(len(sizes))]
+        self.n_rows = max(float(one.sum()) for one in self.weight_for)
+        self.beta, self.c = sharp or sharpness(self.n_rows, structure.in_degree, error)
         weights = counting_weights(structure, max(self.sizes), self.n_rows, self.beta, self.c)
         self.network = PromptTransformer(weights)
-        self.tokens = self._one_hot(context)
 
     def conditional(self, target: int, queries: Int[Array, "q v"]) -> Float[Array, "q d_t"]:
         """p(target | its parents) in one pass, as the network says it: sums to nearly 1.
@@ -148,7 +155,7 @@ class CountingTransformer:
         tokens[:, self.layout[f"x {target}"]] = 0.0
         tokens[:, self.layout[f"position {target}"]] = 1.0
         tokens[:, self.layout["flag"]] = 1.0
-        answer = self.network(self.tokens, tokens, self.weight)
+        answer = self.network(self.tokens, tokens, self.weight_for[target])
         return answer[:, self.layout[f"x {target}"]][:, : self.sizes[target]]
 
     def generate(self, n: int, rng: np.random.Generator) -> Int[Array, "n v"]:
@@ -157,6 +164,14 @@ class CountingTransformer:
         for target in self.structure.order:
             X[:, target] = draw(self.conditional(target, X), rng)
         return X
+
+    def _imagined(self, target: int) -> Int[Array, "n v"]:
+        """One row for each configuration of the parents and category; the rest is UNKNOWN."""
+        family = [*self.structure.parents[target], target]
+        sizes = [self.sizes[m] for m in family]
+        rows = np.full((math.prod(sizes), len(self.structure)), UNKNOWN)
+        rows[:, family] = np.indices(sizes).reshape(len(family), -1).T
+        return rows
 
     def _one_hot(self, X: Int[Array, "n v"]) -> Float[Array, "n m"]:
         tokens = np.zeros((len(X), self.layout.width))
