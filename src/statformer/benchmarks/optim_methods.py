@@ -48,6 +48,13 @@ def ours(**options: Any) -> Make:
     return lambda params: AdamPP(params, **options)
 
 
+def prodigy(**options: Any) -> Make:
+    """Prodigy with options."""
+    from prodigyopt import Prodigy
+
+    return lambda params: Prodigy(params, **options)
+
+
 def methods() -> dict[str, Method]:
     """All that need no tuning, by name."""
     return {
@@ -56,24 +63,12 @@ def methods() -> dict[str, Method]:
         "AdamPP, sum": Method(ours(second_moment="sum")),
         "AdamPP, ema_max": Method(ours(second_moment="ema_max")),
         "AdaGradPP": Method(AdaGradPP),
-        "Prodigy": Method(_prodigy),
-        "Prodigy, guarded": Method(_guarded_prodigy),
+        "Prodigy": Method(prodigy()),
+        "Prodigy, guarded": Method(prodigy(safeguard_warmup=True, use_bias_correction=True)),
         "D-Adaptation": Method(_d_adaptation),
         SCHEDULE_FREE: Method(_schedule_free, schedules=(CONSTANT,)),
         "DoG": Method(_dog, averaged=True),
     }
-
-
-def _prodigy(params: Parameters) -> torch.optim.Optimizer:
-    from prodigyopt import Prodigy
-
-    return Prodigy(params)
-
-
-def _guarded_prodigy(params: Parameters) -> torch.optim.Optimizer:
-    from prodigyopt import Prodigy
-
-    return Prodigy(params, safeguard_warmup=True, use_bias_correction=True)
 
 
 def _d_adaptation(params: Parameters) -> torch.optim.Optimizer:

@@ -26,7 +26,7 @@ from jaxtyping import Float
 from scipy.stats import binom
 from torch import Tensor, nn
 
-from statformer.benchmarks.optim_methods import OURS, methods, ours
+from statformer.benchmarks.optim_methods import OURS, SCHEDULE_FREE, methods, ours, prodigy
 from statformer.benchmarks.optim_run import Make, torch_threads
 from statformer.benchmarks.optim_settings import Bench
 from statformer.benchmarks.settings import Progress
@@ -35,7 +35,7 @@ from statformer.runs.timing import MOST_OTHER_LOAD, LoadWatch
 
 FOREACH, FUSED = "AdamW, foreach", "AdamW, fused"
 MAXIMUM, STRIDE = "AdamPP, ema_max", "AdamPP, x0_stride=11"
-PRODIGY = "Prodigy"
+PRODIGY, SLICED = "Prodigy", "Prodigy, slice_p=11"
 BASES = (FOREACH, PRODIGY)
 N_WARM = 2
 MOST_STEPS, LEAST_STEPS, LEAST_SECONDS = 20, 2, 0.05  # of a turn
@@ -50,6 +50,7 @@ def contestants(is_cuda: bool = False) -> dict[str, Make]:
         FOREACH: lambda params: torch.optim.AdamW(params, foreach=True),
         FUSED: lambda params: torch.optim.AdamW(params, fused=True),
         OURS: ours(),
+        "AdamPP, foreach": ours(foreach=True),
         MAXIMUM: ours(second_moment="ema_max"),
         "AdamPP, sum": ours(second_moment="sum"),
         STRIDE: ours(x0_stride=11),
@@ -57,7 +58,8 @@ def contestants(is_cuda: bool = False) -> dict[str, Make]:
     }
     if is_cuda:
         found["AdamPP, capturable"] = ours(capturable=True)
-    others = (PRODIGY, "D-Adaptation", "Schedule-Free AdamW", "DoG")
+    others = ("D-Adaptation", SCHEDULE_FREE, "DoG")
+    found |= {PRODIGY: rivals[PRODIGY].make, SLICED: prodigy(slice_p=11)}
     return found | {name: rivals[name].make for name in others}
 
 
