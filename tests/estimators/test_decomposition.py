@@ -231,15 +231,25 @@ def test_uncertainty_is_that_of_the_conditional_gaussian(cells: bool) -> None:
         np.testing.assert_allclose(found, doubt, atol=1e-6)
 
 
-def test_the_rank_of_the_layers() -> None:
+@pytest.mark.parametrize("form", ["rows", "cells"])
+def test_the_rank_of_the_layers(form: str) -> None:
+    def rank(X: Table) -> int:
+        gaps = np.isnan(X)
+        centred = np.where(gaps, 0.0, X - np.nanmedian(X, axis=0))
+        return rank_of(centred, np.ones(len(X)), ~gaps, form)
+
     X, _ = low_rank(200, 12, 3)
-    ones, seen = np.ones(200), np.ones(X.shape, dtype=bool)
-    assert rank_of(X, ones, seen) == 3
-    gaps = np.isnan(with_gaps(X, 0.3))
-    assert rank_of(np.where(gaps, 0.0, X - X.mean(axis=0)), ones, ~gaps) == 3
-    assert rank_of(X[:2], ones[:2], seen[:2]) == 1
-    assert rank_of(np.zeros((20, 4)), np.ones(20), np.ones((20, 4), dtype=bool)) == 1
-    assert rank_of(low_rank(200, 40, 20)[0], ones, np.ones((200, 40), dtype=bool)) == 8
+    assert rank(X) == 3
+    assert rank(with_gaps(X, 0.3)) == 3
+    assert rank(X[:2]) == 1
+    assert rank(np.zeros((20, 4))) == 1
+    assert rank(low_rank(200, 40, 20)[0]) == 8
+    rng = np.random.default_rng(0)
+    if form == "cells":
+        X[rng.random(X.shape) < 0.03] += 50.0
+    else:
+        X[:3] += 1000.0 * rng.normal(size=(3, 12))
+    assert rank(X) == 3
 
 
 # -- learned weights -------------------------------------------------------------------------------

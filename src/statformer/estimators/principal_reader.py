@@ -16,7 +16,10 @@ from jaxtyping import Bool, Float, Int
 from statformer.estimators.context import systematic_draw
 from statformer.estimators.principal_model import PrincipalModel
 from statformer.estimators.principal_weights import PrincipalCheckpoint
-from statformer.nn.principal import PrincipalNetwork
+from statformer.nn.principal import Form, PrincipalNetwork
+from statformer.nn.principal_cells import columns_of
+from statformer.nn.principal_features import spatial_median
+from statformer.nn.principal_quantiles import median
 
 MOST_LAYERED = 8  # components up to which the layers were trained; the most where none is asked for
 LEAST_CONTEXT = 500  # rows that the layers read of a wide table
@@ -115,7 +118,7 @@ def learn(
     m, d = context.shape
     k = n_components if n_components is not None and n_components < min(m, d) else None
     some = slice(None, None, -(-m // _RANK_ROWS))
-    k = k or rank_of(context[some], times[some], ~gaps[some])
+    k = k or rank_of(context[some], times[some], ~gaps[some], checkpoint.form)
     trace = checkpoint.network(
         context[None],
         k,
@@ -161,22 +164,34 @@ def draw(
 
 
 def rank_of(
-    rows: Float[np.ndarray, "n d"], times: Float[np.ndarray, " n"], seen: Bool[np.ndarray, "n d"]
+    rows: Float[np.ndarray, "n d"],
+    times: Float[np.ndarray, " n"],
+    seen: Bool[np.ndarray, "n d"],
+    form: Form,
 ) -> int:
     """A number of components for the layers where the caller names none, 1 to `MOST_LAYERED`.
 
     Singular values above the hard threshold of Gavish and Donoho (2014) for unknown noise,
-    (0.56 b^3 - 0.95 b^2 + 1.82 b + 1.43) times their median, b the ratio of the sides; of narrow
-    tables with missing cells (rows 0 there, `seen` False) from the covariances of pairs of columns.
-    To use it here, and the bounds, are ours: all axes are answered, only the weights depend on it.
+    (0.56 b^3 - 0.95 b^2 + 1.82 b + 1.43) times their median, b the ratio of the sides. Before, each
+    row (0 where `seen` is False) is brought to one length, in form "cells" after cells beyond 2.5
+    robust standard deviations were pulled in, so that outliers make no components; of narrow tables
+    the covariance is that of pairs of columns, for missing cells. To use it so, and the bounds, are
+    ours: all axes are answered, only the weights depend on it.
     """
-    share = (times / times.sum())[:, None]
     n, d = max(int(times.sum() + 0.5), 2), rows.shape[1]
-    mean = (share * rows).sum(axis=0) / np.maximum((share * seen).sum(axis=0), 1e-12)
-    centred = np.where(seen, rows - mean, 0.0) * np.sqrt(share)
+    Y = rows
+    if seen.all():
+        Y = rows - spatial_median(rows[None], times[None])[0][0]
+    if form == "cells":
+        far = 2.5 * columns_of(Y[None], (seen * times[:, None])[None]).scale[0]
+        Y = np.clip(Y, -far, far)
+    length = (Y**2).sum(axis=1) / np.maximum(seen.mean(axis=1), 1.0 / d)
+    weight = times / (length + 0.1 * float(median(length, times, axis=0)[0]) + 1e-300)
+    root = np.sqrt(weight / weight.sum())[:, None]
+    mean = (root**2 * Y).sum(axis=0) / np.maximum((root**2 * seen).sum(axis=0), 1e-12)
+    centred = np.where(seen, Y - mean, 0.0) * root
     if d <= _RANK_ROWS:
-        there = seen * np.sqrt(share)
-        gram = centred.T @ centred / np.maximum(there.T @ there, 0.5 / n)
+        gram = centred.T @ centred / np.maximum((seen * root).T @ (seen * root), 0.5 / n)
     else:
         gram = centred @ centred.T
     spread = np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[-min(n, d) :], 0.0))
