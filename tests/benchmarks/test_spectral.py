@@ -43,6 +43,7 @@ TINY = Sizes(
     per_job=2,
     shapes=((40, 6, 2),),
     wide=(20, 12, 2),
+    many_columns=(30, 20, 2),
     large_cells=(10_000, 20_000),
     rounds=1,
     two_classes=2,

@@ -36,6 +36,7 @@ class Sizes:
     per_job: int = 20
     shapes: tuple[tuple[int, int, int], ...] = ((60, 10, 2), (100, 20, 3), (150, 30, 4))  # n d k
     wide: tuple[int, int, int] = (40, 30, 2)
+    many_columns: tuple[int, int, int] = (300, 150, 3)
     large_cells: tuple[int, ...] = (10**5, 10**6, 10**7, 10**8, 2 * 10**8)  # n d of (d)
     rounds: int = 3
     two_classes: int = 50  # tables of a cell of (e)

@@ -105,6 +105,7 @@ def batteries(sizes: Sizes) -> list[Battery]:
         Battery("clean", CLEAN, at),
         Battery("clean, uniform scores", CLEAN, at, own=("", 0.0)),
         Battery("clean, wide", CLEAN, wide),
+        Battery("clean, many columns", CLEAN, (sizes.many_columns,), own=("", 0.0)),
     ]
     for kind, group in (("rows", ROWS), ("cells", CELLS)):
         found += [Battery(f"{kind} {s:.0%}", group, at, {kind: s}) for s in SHARES]
