@@ -10,6 +10,9 @@ import torch
 
 from principal_networks import N_LAYERS, as_network, gap, learned, low_rank_tables, some_observed
 from statformer.nn.principal import FORMS, Form, PrincipalNetwork, PrincipalTrace
+from statformer.nn.principal_features import ROW_DISTANCES
+from statformer.nn.principal_heads import row_logits
+from statformer.nn.principal_module import adopt_row_head
 
 K = 2
 
@@ -244,3 +247,25 @@ def test_foreign_weights_and_forms_are_refused() -> None:
         PrincipalNetwork(weights, "columns")
     with pytest.raises(ValueError, match="cell_b_out"):
         PrincipalNetwork(weights, "cells")
+
+
+def test_cells_that_adopt_a_row_head_weigh_rows_as_it_does() -> None:
+    """On features of the distances that both forms know, whatever the others say."""
+    rows, cells = learned("rows"), learned("cells")
+    adopt_row_head(cells, dict(rows.layers.items()))
+    known, many = len(ROW_DISTANCES["rows"]), len(ROW_DISTANCES["cells"])
+    generator = torch.Generator().manual_seed(0)
+    f = torch.randn(2, 9, 2 * many, generator=generator, dtype=torch.float64)
+    context = torch.randn(2, 3 * many + 6, generator=generator, dtype=torch.float64)
+    share = torch.full((2, 9), 1.0 / 9.0, dtype=torch.float64)
+    of_row = torch.randn(2, 9, 16, generator=generator, dtype=torch.float64)
+    kept = [i for i in range(2 * many) if i % many < known]
+    kept_context = [i for i in range(3 * many) if i % many < known] + list(
+        range(3 * many, 3 * many + 6)
+    )
+    for layer in range(N_LAYERS):
+        of_rows = {name: value[layer] for name, value in rows.layers.items()}
+        of_cells = {name: value[layer] for name, value in cells.layers.items()}
+        expected, _ = row_logits(of_rows, f[..., kept], context[:, kept_context], None, share)
+        found, _ = row_logits(of_cells, f, context, of_row, share)
+        torch.testing.assert_close(found, expected)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from statformer.nn.principal import Form, PrincipalNetwork, PrincipalTrace
+from statformer.nn.principal_features import ROW_DISTANCES
 from statformer.nn.principal_heads import layer_shapes
 
 
@@ -49,3 +50,22 @@ def near_power_iteration(form: Form, n_layers: int, generator: torch.Generator) 
         weights["cell_W_lin"][:, :2] = -0.5
         weights["cell_W_lin"][:, 3] = -0.5
     return PrincipalModule(weights, form)
+
+
+@torch.no_grad()
+def adopt_row_head(module: PrincipalModule, rows: Mapping[str, Tensor]) -> None:
+    """Give a module of form "cells" the row weights that a network of form "rows" learned.
+
+    Distances that form "rows" does not know, and what rows hear of their cells, begin at weight 0.
+    """
+    known, many = len(ROW_DISTANCES["rows"]), len(ROW_DISTANCES["cells"])
+    layers = module.layers
+    for name in ("b_1", "W_pool", "W_2", "b_2", "W_out", "b_out"):
+        layers[name].copy_(rows[name])
+    layers["W_cell"].zero_()
+    for name, n_blocks in (("W_f", 2), ("W_lin", 2), ("W_t", 3)):
+        layers[name].zero_()
+        for block in range(n_blocks):
+            given = rows[name][:, block * known : (block + 1) * known]
+            layers[name][:, block * many : block * many + known] = given
+        layers[name][:, n_blocks * many :] = rows[name][:, n_blocks * known :]

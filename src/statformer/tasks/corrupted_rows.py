@@ -8,7 +8,7 @@ Axes: b tables, n points, d features, k components.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -120,16 +120,15 @@ class CorruptedRows:
         body = table.signal + noise
         body = torch.where(has["row_df"][:, None, None], body * longer, body)
         is_row = chosen_rows(stream, n, torch.where(has["rows"], level["rows"], 0.0))
-        for kind, rows in self._kinds(stream, "rows", has):
-            found = outlying_rows(stream.branch(rows), kind, _part(table, rows))
+        for kind, rows, branch in self._kinds(stream, "rows", has):
+            found = outlying_rows(branch, kind, _part(table, rows))
             body[rows] = torch.where(is_row[rows][..., None], found, body[rows])
         X = table.mean[:, None, :] + body
         is_cell = torch.zeros_like(X, dtype=torch.bool)
-        for kind, rows in self._kinds(stream, "cells", has):
-            branch = stream.branch(rows)
+        for kind, rows, branch in self._kinds(stream, "cells", has):
             X[rows], is_cell[rows] = outlying_cells(branch, kind, X[rows], level["cells"][rows])
-        for kind, rows in self._kinds(stream, "missing", has):
-            gone = missing_cells(stream.branch(rows), kind, X[rows], level["missing"][rows], k + 3)
+        for kind, rows, branch in self._kinds(stream, "missing", has):
+            gone = missing_cells(branch, kind, X[rows], level["missing"][rows], k + 3)
             X[rows] = torch.where(gone, torch.nan, X[rows])
         return CorruptedBatch(X, clean, table.basis, is_row, is_cell, has)
 
@@ -167,12 +166,19 @@ class CorruptedRows:
 
     def _kinds(
         self, stream: TaskStream, piece: str, has: Mapping[str, Tensor]
-    ) -> list[tuple[str, Tensor]]:
-        """The kinds of a piece with the tables that have them, one kind each."""
+    ) -> Iterator[tuple[str, Tensor, TaskStream]]:
+        """The kinds of a piece, the tables that have them (one kind each), and a stream for them.
+
+        Kinds that no table has take their branch of the stream, too: a table is the same whatever
+        its neighbours have.
+        """
         kinds = tuple(self.kinds.get(piece, _KINDS[piece]))
         drawn = stream.integers(0, len(kinds))
-        which = [(has[piece] & (drawn == i)).nonzero()[:, 0] for i in range(len(kinds))]
-        return [(kind, rows) for kind, rows in zip(kinds, which, strict=True) if len(rows)]
+        for index, kind in enumerate(kinds):
+            rows = (has[piece] & (drawn == index)).nonzero()[:, 0]
+            branch = stream.branch(rows)
+            if len(rows):
+                yield kind, rows, branch
 
 
 def _student(stream: TaskStream, degrees: Tensor, n: int, d: int) -> Tensor:

@@ -87,8 +87,7 @@ def _scores(stream: TaskStream, n: int, k: int) -> Float[Tensor, "b n k"]:
     kind = stream.integers(0, 2 * len(SCORES) - 2)  # what is beyond the last kind is normal
     z, u = stream.normal(n, k), stream.uniform(n, k)
     group = torch.where(stream.uniform(n, k) < 0.5, -1.0, 1.0)
-    four = stream.integers(0, 4, n)
-    centres = torch.gather(stream.normal(4, k), 1, four[..., None].expand(-1, -1, k))
+    four = (2.0 * stream.integers(0, 4, n, k) - 3.0) / math.sqrt(5.0)
     scale = (4.0 / (2.0 * stream.gamma(3.0, n, k))).sqrt()  # t with 6 degrees: variance 6 / 4
     exponential = -torch.log(u)
     kinds = [
@@ -96,7 +95,7 @@ def _scores(stream: TaskStream, n: int, k: int) -> Float[Tensor, "b n k"]:
         group * exponential / math.sqrt(2.0),
         (u - 0.5) * math.sqrt(12.0),
         0.95 * group + 0.31 * z,
-        (centres + 0.4 * z) / 1.08,
+        0.95 * four + 0.31 * z,
         z * scale,
         exponential - 1.0,
     ]

@@ -1,7 +1,9 @@
 """The shipped principal components: power steps that learn which rows and cells to believe (ours).
 
-    statformer pretrain principal --minutes 30 --option form=rows --out training/principal/rows
-    statformer pretrain principal --minutes 30 --option form=cells --out training/principal/cells
+    statformer pretrain principal --steps 2000 --option form=rows --out training/principal/rows \\
+        --option batch_size=32
+    statformer pretrain principal --steps 5000 --option form=cells --out training/principal/cells \\
+        --option begin=training/principal/rows
 
 Loss, per layer: distance to the true subspace over (that of plain PCA of the clean table + 0.2),
 the last layer counting 1 and the others 0.3 together; clean tables pay three times for what they
@@ -16,13 +18,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from statformer.nn.principal import Form
-from statformer.nn.principal_module import PrincipalModule, near_power_iteration
+from statformer.nn.principal_module import (
+    PrincipalModule,
+    adopt_row_head,
+    near_power_iteration,
+)
 from statformer.objectives.subspace import distance, excess, largest_angle
 from statformer.pretraining.recipe import Recipe
 from statformer.tasks.corrupted_rows import CorruptedBatch, CorruptedRows
@@ -35,7 +43,10 @@ _PRIORS = {
     "rows": CorruptedRows(
         rates={"rows": 0.75, "noise_df": 0.3, "row_df": 0.2, "cells": 0.08}, cell_budget=5000
     ),
-    "cells": CorruptedRows(cell_budget=2500),
+    "cells": CorruptedRows(
+        rates={"rows": 0.5, "noise_df": 0.25, "row_df": 0.2, "cells": 0.4, "missing": 0.4},
+        cell_budget=2500,
+    ),
 }
 
 
@@ -69,9 +80,14 @@ def prepared(batch: CorruptedBatch, form: Form) -> PreparedBatch:
 
 @dataclass(frozen=True)
 class PrincipalRecipe(Recipe):
-    """Train a `PrincipalModule` of one form on `CorruptedRows`."""
+    """Train a `PrincipalModule` of one form on `CorruptedRows`.
+
+    `begin` names a finished run (a folder) of form "rows" whose weights of rows a run of form
+    "cells" begins with.
+    """
 
     form: Form = "rows"
+    begin: str | None = None
     n_layers: int = 8
     name: str = "principal"
     batch_size: int = 24
@@ -87,7 +103,11 @@ class PrincipalRecipe(Recipe):
 
     def build(self, seed: int) -> PrincipalModule:
         generator = torch.Generator().manual_seed(seed)
-        return near_power_iteration(self.form, self.n_layers, generator)
+        module = near_power_iteration(self.form, self.n_layers, generator)
+        if self.begin is not None:
+            found = load_file(Path(self.begin) / "final.safetensors")
+            adopt_row_head(module, {k.removeprefix("rows."): v for k, v in found.items()})
+        return module
 
     def sample(self, stream: TaskStream) -> PreparedBatch:
         with torch.no_grad():
