@@ -137,6 +137,6 @@ class LanguageTask:
 
 
 def python_text(n_steps: int) -> LanguageTask:
-    """Two layers of width 64, 118,000 parameters."""
-    shape = Shape(n_layers=2, n_heads=4, width=48, n_context=48)
+    """Two layers of width 48."""
+    shape = Shape(n_layers=2, n_heads=4, width=48, n_context=32)
     return LanguageTask("text, language model", n_steps, shape, batch_size=16)

@@ -19,7 +19,7 @@ from statformer.tasks.gaussian_mixture import GaussianMixturePrior
 from statformer.tasks.stream import TaskStream
 
 TEST_SEED = 1_000_003
-EVALUATED = 6  # batches of either kind
+EVALUATED = 4  # batches of either kind
 RECIPE = MixtureRecipe(
     n_layers=3,
     n_hidden=8,

@@ -28,7 +28,7 @@ class Sizes:
     parameters: tuple[int, ...] = (10**5, 10**6, 5 * 10**7)
     tensors: tuple[int, ...] = (1, 100, 1000)
     rounds: int = 9
-    steps: tuple[int, int, int, int] = (2000, 1000, 500, 300)  # of a run, by task
+    steps: tuple[int, int, int, int] = (2000, 1000, 500, 200)  # of a run, by task
     seeds: int = 5
     sensitivity_seeds: int = 3
     gpu_minutes: float = 2.0  # of a method
