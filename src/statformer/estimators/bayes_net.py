@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
@@ -225,7 +225,8 @@ class AttentionBayesNet(BaseEstimator):
                 p, _ = posterior(self._tables, codes[:, gaps], m)
                 full = codes[m].copy()
                 full[gaps] = p.argmax(axis=1)
-                filled[column.name] = _filled(frame.get(column.name), column, full, gaps)
+                values = column.decode(full).set_axis(frame.index)
+                filled[column.name] = _filled(frame.get(column.name), values, gaps)
         self._tell_unseen(n_unseen, len(frame))
         return filled[[name for name in self.feature_names_in_ if name in filled]]
 
@@ -357,14 +358,13 @@ def _encoded(columns: Sequence[CategoryColumn], frame: pd.DataFrame) -> Codes:
     return codes
 
 
-def _filled(given: Any, column: CategoryColumn, codes: Any, gaps: Any) -> Any:
-    """A column with its gaps filled; an absent one is made anew."""
-    values = column.decode(codes)
+def _filled(given: pd.Series | None, values: pd.Series, gaps: Int[np.ndarray, " k"]) -> pd.Series:
+    """A column with its gaps filled by `values`; an absent one is made of them alone."""
     if given is None:
         return values
     filled = given.copy()
     if isinstance(filled.dtype, pd.CategoricalDtype):
-        new = [c for c in column.categories if c not in filled.cat.categories]
+        new = [c for c in values.cat.categories if c not in filled.cat.categories]
         filled = filled.cat.add_categories(new)
-    filled.iloc[gaps] = values[gaps]
+    filled.iloc[gaps] = values.array[gaps]
     return filled

@@ -76,16 +76,15 @@ class CategoryColumn:
             )
         return found.astype(self._code_type)
 
-    def decode(self, codes: Int[np.ndarray, " n"]) -> Any:
-        """The values as an array of the type of the fitted column."""
+    def decode(self, codes: Int[np.ndarray, " n"]) -> pd.Series:
+        """The values as a column of the type of the fitted one."""
         if isinstance(self.dtype, pd.CategoricalDtype):
             kept = self.dtype.categories.get_indexer(self.categories)
             if (kept >= 0).all():
-                return pd.Categorical.from_codes(kept[codes], dtype=self.dtype)
-            return pd.Categorical.from_codes(
-                codes, dtype=pd.CategoricalDtype(self.categories, self.dtype.ordered)
-            )
-        return pd.array(self.categories.take(codes), dtype=self.dtype)
+                return pd.Series(pd.Categorical.from_codes(kept[codes], dtype=self.dtype))
+            dtype = pd.CategoricalDtype(self.categories, self.dtype.ordered)
+            return pd.Series(pd.Categorical.from_codes(codes, dtype=dtype))
+        return pd.Series(self.categories.take(codes), dtype=self.dtype)
 
     @property
     def _code_type(self) -> type[np.signedinteger[Any]]:

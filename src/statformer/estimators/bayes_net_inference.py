@@ -169,7 +169,7 @@ def contract(
     families = [(*tables.structure.parents[m], m) for m in group.factors]
     around = sorted({u for family in families for u in family} - unknown)
     first, which = distinct(part, around, sizes)
-    if group.factors == group.unknown == answer:
+    if len(answer) == 1 and group.factors == group.unknown == answer:
         return tables.lookup(answer[0], part[:, first])[which]
     operands = [
         _sliced(tables.probabilities[m], family, unknown, sizes, part[:, first])
