@@ -31,7 +31,7 @@ HALF = (torch.bfloat16, torch.float16)
 STATE_NAMES = {"m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq", "G": "sum"}
 
 
-def mixed_tensors(dtype: torch.dtype, *, n_small: int = 6, big: int = 0) -> list[Tensor]:
+def mixed_tensors(dtype: torch.dtype, *, n_small: int = 2, big: int = 0) -> list[Tensor]:
     """A scalar, vectors, matrices, empty ones, views with holes, some that start at zero."""
     shapes: list[tuple[int, ...]] = [(), (1,), (7,), (3, 5), (0,), (2, 0, 3), (2, 1, 3, 2)]
     shapes += [(1 + i % 4,) for i in range(n_small)]
