@@ -85,6 +85,12 @@ def test_constructed_is_scikit_learns_pca(n: int, d: int, k: int | float | None)
         np.testing.assert_allclose(ours.get_precision(), theirs.get_precision(), rtol=1e-6)
 
 
+def test_a_share_is_explained_by_more_than_that_much() -> None:
+    X = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    assert constructed(0.5).fit(X).n_components_ == PCA(0.5).fit(X).n_components_ == 2
+    assert constructed(0.499).fit(X).n_components_ == 1
+
+
 def test_few_components_of_a_large_table_are_those_of_all() -> None:
     X, _ = low_rank(700, 600, 4)
     few, every = constructed(4).fit(X), PCA(svd_solver="full").fit(X)
