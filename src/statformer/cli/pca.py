@@ -6,31 +6,23 @@ Axes: rows are points n, columns are features d, components k.
 from __future__ import annotations
 
 import re
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from statformer.cli.errors import CommandError, listing, one_line
+from statformer.cli.errors import CommandError, listing
 from statformer.cli.options import Decimal, Delimiter, Encoding, Force, Json, names_in
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
     from statformer.cli.columns import Selection
     from statformer.cli.outputs import Outputs
-    from statformer.cli.pca_report import Component, LightCell, LightRow, PcaReport
+    from statformer.cli.pca_answer import PcaAnswer
     from statformer.cli.reading import Table
-    from statformer.estimators import AttentionPCA
 
 PICTURE_ENDINGS = (".png", ".svg", ".pdf")
-ENOUGH = 0.9  # share of the variance that is reported where no number of components is asked for
-LIGHT = 0.5  # rows and cells of a smaller weight are told of
-MOST_TOLD = 8
-STANDS_OUT = 3.0  # robust standard deviations
 SCORE_DIGITS = 6
 WEIGHT = "row_weight"
 
@@ -44,7 +36,7 @@ def pca(
         typer.Option(
             metavar="K|SHARE",
             help="How many components, or the share of the variance to explain, such as 0.8. "
-            f"Where not given, as many as explain {ENOUGH:.0%}, and two at least.",
+            "Where not given, as many as explain 90%, and two at least.",
         ),
     ] = None,
     columns: Annotated[
@@ -99,6 +91,7 @@ def pca(
     Says which rows are unlike the others and count little, and what is strange about them.
     """
     from statformer.cli.outputs import TABLE_ENDINGS, Outputs
+    from statformer.cli.pca_answer import analysed
     from statformer.cli.reading import read_table
     from statformer.cli.report import json_wanted, print_json, print_remarks
 
@@ -117,7 +110,7 @@ def pca(
             _refuse_taken_names(source)
         selection = _numbers(source.frame, wanted, unwanted)
         model = {"weights": weights, "robust": robust, "random_state": seed}
-        answer = _fitted(source, selection, asked, scale, model)
+        answer = analysed(source, selection, asked, scale, model)
         _write(answer, outputs, out=out, plot=plot)
     print_remarks(answer.report)
     if json_wanted(as_json):
@@ -178,160 +171,6 @@ def _numbers(frame: pd.DataFrame, wanted: list[str] | None, unwanted: list[str])
     return selection
 
 
-@dataclass
-class _Answer:
-    """All that one run knows: what it read, what it fitted, what it will say."""
-
-    table: Table
-    model: AttentionPCA
-    scores: np.ndarray  # (n, k), k the components that are told of; NaN for empty rows
-    weight: np.ndarray  # (n,), likewise
-    report: PcaReport
-
-
-def _fitted(
-    table: Table,
-    selection: Selection,
-    asked: int | float | None,  # noqa: PYI041
-    scaled: bool,
-    params: dict[str, Any],
-) -> _Answer:
-    import numpy as np
-
-    from statformer.cli.pca_report import PcaReport
-    from statformer.estimators import AttentionPCA
-
-    started = time.perf_counter()
-    names = [str(name) for name in selection.frame.columns]
-    X = selection.frame.to_numpy(np.float64)
-    centre, scale = _scales(X)
-    Z = X / scale if scaled else X
-    most = min(X.shape)
-    if isinstance(asked, int) and asked > most:
-        raise CommandError(
-            f"--components {asked} must be at most the smaller of rows and columns, {most}"
-        )
-    try:
-        model = AttentionPCA(asked, **params).fit(Z)
-    except (ValueError, TypeError, OSError) as error:
-        reason = re.sub(r"\b(weights|robust)=(\S+)", r"--\1 \2", one_line(error))
-        raise CommandError(f"{table.name} has no principal components: {reason}") from None
-    k = int(model.n_components_)
-    if asked is None:
-        k = min(
-            k, max(2, int(np.searchsorted(model.explained_variance_ratio_.cumsum(), ENOUGH)) + 1)
-        )
-    units = scale if scaled else np.ones_like(scale)
-    cells = _light_cells(model, X, units, names)
-    is_empty = np.isnan(X).all(axis=1)
-    weight = np.where(is_empty, np.nan, model.row_weights_)
-    scores = np.where(is_empty[:, None], np.nan, model.transform(Z)[:, :k])
-    report = PcaReport(
-        table=table.name,
-        n_rows=len(X),
-        n_columns=table.frame.shape[1],
-        columns=names,
-        dropped=selection.dropped,
-        missing=selection.missing,
-        notes=[*_empty_rows(is_empty), *table.notes],
-        warnings=selection.warnings,
-        weights=params["weights"],
-        robust=params["robust"],
-        centre=_by_name(names, model.mean_ * units),
-        scale=_by_name(names, scale) if scaled else None,
-        components=_components(model, names)[:k],
-        n_light_rows=int((weight < LIGHT).sum()),
-        light_rows=_light_rows(weight, (X - centre) / scale, X, names),
-        n_light_cells=None if cells is None else cells[0],
-        light_cells=None if cells is None else cells[1],
-        seconds=time.perf_counter() - started,
-    )
-    return _Answer(table, model, scores, weight, report)
-
-
-def _empty_rows(is_empty: np.ndarray) -> list[str]:
-    """What is said of rows without any number."""
-    rows = [str(i + 1) for i in is_empty.nonzero()[0]]
-    if not rows:
-        return []
-    holds = "row holds" if len(rows) == 1 else "rows hold"
-    return [f"{len(rows):,} {holds} no number and count for nothing: {listing(rows)}"]
-
-
-def _scales(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Median and robust standard deviation (`nn.standardize.robust_scale`) of the cells there."""
-    import numpy as np
-
-    from statformer.nn.standardize import robust_scale
-
-    found = np.empty((2, X.shape[1]))
-    for j, column in enumerate(X.T):
-        seen = column[~np.isnan(column)]
-        centre, scale = robust_scale(seen[None, :, None], np.ones((1, len(seen))))
-        found[:, j] = centre[0, 0], scale[0, 0]
-    return found[0], found[1]
-
-
-def _by_name(names: list[str], values: np.ndarray) -> dict[str, float]:
-    return {name: float(value) for name, value in zip(names, values, strict=True)}
-
-
-def _components(model: AttentionPCA, names: list[str]) -> list[Component]:
-    from statformer.cli.pca_report import Component
-
-    share = model.explained_variance_ratio_
-    return [
-        Component(
-            j + 1,
-            float(model.explained_variance_[j]),
-            float(share[j]),
-            float(share[: j + 1].sum()),
-            _by_name(names, model.components_[j]),
-        )
-        for j in range(len(share))
-    ]
-
-
-def _light_rows(
-    weight: np.ndarray, z: np.ndarray, X: np.ndarray, names: list[str]
-) -> list[LightRow]:
-    """The lightest rows, and their columns more than `STANDS_OUT` from the median."""
-    import numpy as np
-
-    from statformer.cli.pca_report import LightRow
-
-    order = np.argsort(weight, kind="stable")[:MOST_TOLD]  # NaN comes last
-    found = []
-    for i in order[weight[order] < LIGHT]:
-        size = np.nan_to_num(np.abs(z[i]))
-        foremost = [j for j in np.argsort(-size, kind="stable")[:3] if size[j] >= STANDS_OUT]
-        columns = {names[j]: float(X[i, j]) for j in foremost}
-        found.append(LightRow(int(i) + 1, float(weight[i]), columns))
-    return found
-
-
-def _light_cells(
-    model: AttentionPCA, X: np.ndarray, units: np.ndarray, names: list[str]
-) -> tuple[int, list[LightCell]] | None:
-    """How many cells count little, and the lightest of them; None where cells have no weights."""
-    import numpy as np
-
-    from statformer.cli.pca_report import LightCell
-
-    if model.robust != "cells":
-        return None
-    weight = np.where(np.isnan(X), 1.0, model.cell_weights_)
-    light = np.argwhere(weight < LIGHT)
-    order = np.argsort(weight[tuple(light.T)], kind="stable")[:MOST_TOLD]
-    found = []
-    for i, j in light[order]:
-        scores = model.transform(X[i : i + 1] / units)
-        expected = float((model.inverse_transform(scores) * units)[0, j])
-        told = (int(i) + 1, names[j], float(X[i, j]), expected, float(weight[i, j]))
-        found.append(LightCell(*told))
-    return len(light), found
-
-
 def _own_columns(names: list[str]) -> list[str]:
     """Columns that --out of an earlier run added: scores from pc1 on, and the weight."""
     scores = [name for name in names if re.fullmatch(r"pc\d+", name)]
@@ -347,7 +186,7 @@ def _refuse_taken_names(table: Table) -> None:
         )
 
 
-def _write(answer: _Answer, outputs: Outputs, *, out: Path | None, plot: Path | None) -> None:
+def _write(answer: PcaAnswer, outputs: Outputs, *, out: Path | None, plot: Path | None) -> None:
     report = answer.report
     if plot is not None:
         _draw(answer, outputs.stage(plot))
@@ -359,7 +198,7 @@ def _write(answer: _Answer, outputs: Outputs, *, out: Path | None, plot: Path | 
             report.written[what] = str(path)
 
 
-def _write_scores(answer: _Answer, path: Path) -> None:
+def _write_scores(answer: PcaAnswer, path: Path) -> None:
     """The rows of the table with `pc1`, `pc2`, ... and `row_weight`."""
     import numpy as np
     import pandas as pd
@@ -385,7 +224,7 @@ def _write_scores(answer: _Answer, path: Path) -> None:
     rows.to_csv(path, index=False, sep=delimiter, decimal=decimal)
 
 
-def _draw(answer: _Answer, path: Path) -> None:
+def _draw(answer: PcaAnswer, path: Path) -> None:
     import numpy as np
 
     from statformer.plotting.pca import ComponentView, plot_components
