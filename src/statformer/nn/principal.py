@@ -16,23 +16,13 @@ Axes: b tables, n points, d features, k components, l layers, f features, h hidd
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from array_api_compat import array_namespace, device
 
 from statformer.batch import Array
-from statformer.nn.principal_cells import (
-    CellScales,
-    CellView,
-    cell_features,
-    cell_logs,
-    cell_scales,
-    cell_table_features,
-    row_quantiles,
-    tamed,
-    view_cells,
-)
+from statformer.nn.principal_cells import cell_features, cell_table_features, tamed
 from statformer.nn.principal_features import (
     RowScales,
     log_distances,
@@ -42,8 +32,12 @@ from statformer.nn.principal_features import (
     table_features,
 )
 from statformer.nn.principal_heads import cell_logits, row_logits, sigmoid
-from statformer.nn.principal_steps import Scores, Subspace, em_steps, power_steps, score
+from statformer.nn.principal_look import look_at_cells
+from statformer.nn.principal_steps import Subspace, em_steps, power_steps, score
 from statformer.nn.principal_table import Rows, Units, first_subspace, rows_of, units_of
+from statformer.nn.principal_trace import PrincipalTrace, Summary
+
+__all__ = ["FORMS", "Form", "PrincipalNetwork", "PrincipalTrace", "Summary"]
 
 Form = Literal["rows", "cells"]
 FORMS = ("rows", "cells")
@@ -55,49 +49,6 @@ TOLERANCE = 1e-7
 MOST_STEPS = 300
 # Rows that are weighed alone look at their own cells this often, one layer's view at a time.
 _LOOKS = 3
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What the last layer compared rows and cells with: enough to weigh other rows alone."""
-
-    units: Units
-    at: Subspace
-    rows: RowScales
-    context: Array
-    pooled: Array | None
-    cells: CellScales | None
-    cell_context: Array | None
-    cell_pooled: Array | None
-
-
-@dataclass(frozen=True)
-class PrincipalTrace:
-    """The answer of a `PrincipalNetwork`.
-
-    mean           "b d"    location under the final weights
-    components     "b k d"  orthonormal rows, by falling variance; signs are arbitrary
-    variances      "b k"    weighted variance along the components
-    noise_variance "b"      mean variance of the residual per remaining direction
-    row_weights    "b n"    learned weight of each row in (0, 1], without the given row weight
-    cell_weights   "b n d"  learned weight of each cell in (0, 1], 0 where missing; None on
-                            complete tables in form "rows"
-    completed      "b n d"  X with missing cells reconstructed, and doubtful ones drawn to their
-                            reconstruction by 1 - weight
-    summary        what `PrincipalNetwork.weigh` needs
-    subspaces, layer_weights  per layer, "b k d" and "b n"; empty unless all were asked for
-    """
-
-    mean: Array
-    components: Array
-    variances: Array
-    noise_variance: Array
-    row_weights: Array
-    cell_weights: Array | None
-    completed: Array
-    summary: Summary
-    subspaces: list[Array] = field(default_factory=list)
-    layer_weights: list[Array] = field(default_factory=list)
 
 
 class PrincipalNetwork:
@@ -257,7 +208,8 @@ class PrincipalNetwork:
         if cells is None:
             raw = [*row_raw(rows.X - at.mean[:, None, :], scores, at.V), rows.outlyingness]
         else:
-            look = _look(rows, units, at, cells, scores, weight, given, self.form)
+            fitted = None if given is None else given.cells
+            look = look_at_cells(rows, units, at, cells, scores, weight, fitted, self.form)
             raw = look.raw
         scales = row_scales(raw, scores, at, weight) if given is None else given.rows
         features = row_features(log_distances(raw, scores.t, scales), scales)
@@ -336,49 +288,6 @@ class PrincipalNetwork:
             completed=completed + units.shift[:, None, :],
             summary=summary,
         )
-
-
-@dataclass(frozen=True)
-class _Look:
-    """What a layer sees of the cells: distances of rows, and cells beside their scales."""
-
-    raw: list[Array]
-    view: CellView
-    logs: Array
-    of_row: tuple[Array, Array]
-    scales: CellScales
-
-
-def _look(
-    rows: Rows,
-    units: Units,
-    at: Subspace,
-    cells: Array,
-    scores: Scores,
-    weight: Array,
-    given: Summary | None,
-    form: str,
-) -> _Look:
-    xp = array_namespace(rows.X)
-    assert rows.observed is not None
-    assert units.columns is not None
-    view = view_cells(rows.X, rows.observed, cells, at, scores)
-    squares = view.U * view.U
-    d = rows.X.shape[2]
-    n_seen = xp.sum(cells, axis=2) + 1e-9
-    residual = xp.sqrt(d * xp.sum(cells * squares, axis=2) / n_seen)
-    completed = view.R + cells * view.U - at.mean[:, None, :]
-    norm = xp.sqrt(xp.sum(completed * completed, axis=2))
-    raw = [residual, norm, rows.outlyingness]
-    fitted = None if given is None else given.cells
-    scales = fitted or cell_scales(view, rows.observed, weight, units.columns)
-    logs = cell_logs(view, scales.residual)
-    of_row = row_quantiles(logs, rows.observed)
-    if form == "cells":
-        n_seen = xp.sum(rows.observed, axis=2) + 1e-9
-        plain = xp.sqrt(d * xp.sum(squares, axis=2) / n_seen)
-        raw += [plain, *(xp.exp(level[..., 0]) for level in of_row)]
-    return _Look(raw, view, logs, of_row, scales)
 
 
 def _detach(value: Any) -> Any:

@@ -49,6 +49,7 @@ PIECES = tuple(RATES)
 _SHARES = {"rows": (0.02, 0.25), "cells": (0.01, 0.25), "missing": (0.05, 0.65)}
 _KINDS = {"rows": ROW_KINDS, "cells": CELL_KINDS, "missing": MISSING_KINDS}
 _DEGREES = (1.5, 10.0)
+_WIDE = (60, 300)
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,12 @@ class CorruptedRows:
     """Low-rank tables, some as they are, the others corrupted.
 
     n, d and k are log-uniform on their ranges and common to the tables of a step; n is cut so that
-    n d stays below `cell_budget`, k so that k < d and k <= n / 4. A share `clean` of the tables is
-    as it is; a share `gaps` has missing cells and nothing else, where rates["missing"] is above 0;
-    any other table has each piece of `rates` at its rate, with shares of rows in 0.02 to 0.25, of
-    cells in 0.01 to 0.25, missing in 0.05 to 0.65, and degrees of freedom log-uniform on 1.5 to 10.
+    n d stays below `cell_budget`, k so that k < d and k <= n / 4. In a share `wide` of the steps d
+    is log-uniform on 60 to 300 and n d below three times the budget. A share `clean` of the tables
+    is as it is; a share `gaps` has missing cells and nothing else, where rates["missing"] is above
+    0; any other table has each piece of `rates` at its rate, with shares of rows in 0.02 to 0.25,
+    of cells in 0.01 to 0.25, missing in 0.05 to 0.65, and degrees of freedom log-uniform on 1.5 to
+    10.
 
     levels: every table has exactly these pieces at these levels instead, for example
     {"rows": 0.1, "missing": 0.4}; {} are clean tables. kinds: which kinds of rows, cells and
@@ -92,6 +95,7 @@ class CorruptedRows:
     levels: Mapping[str, float] | None = None
     kinds: Mapping[str, Sequence[str]] = field(default_factory=dict)
     cell_budget: int | None = None
+    wide: float = 0.0
 
     def __post_init__(self) -> None:
         for name, given in (("rates", self.rates), ("levels", self.levels or {})):
@@ -134,12 +138,15 @@ class CorruptedRows:
 
     def _shape(self, stream: TaskStream) -> tuple[int, int, int]:
         shared = stream.shared()
+        budget, n_columns = self.cell_budget, self.n_columns
+        if shared.uniform().item() < self.wide:
+            budget, n_columns = budget and 3 * budget, _WIDE
         n, d, k = (
             round(log_uniform(shared, low - 0.49, high + 0.49).item())
-            for low, high in (self.n_rows, self.n_columns, self.n_components)
+            for low, high in (self.n_rows, n_columns, self.n_components)
         )
-        if self.cell_budget is not None:
-            n = min(n, max(self.n_rows[0], self.cell_budget // d))
+        if budget is not None:
+            n = min(n, max(self.n_rows[0], budget // d))
         return n, d, max(1, min(k, d - 1, n // 4))
 
     def _drawn(self, stream: TaskStream) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

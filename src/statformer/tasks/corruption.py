@@ -134,7 +134,7 @@ def outlying_cells(
 ) -> tuple[Float[Tensor, "b n d"], Bool[Tensor, "b n d"]]:
     """X with a share of its cells wrong, and which. With s_j the column's standard deviation:
 
-    gross        +- g s_j (1 + 0.3 z) from the column's mean, g log-uniform on 2.5 to 100
+    gross        +- g s_j (1 + 0.3 z) from the column's mean, g log-uniform on 2 to 50
     one_sided    the same, to one side for all cells of a column
     code         one value for all wrong cells of the table, g mean s from its mean
     spread       g s_j z is added
@@ -144,7 +144,7 @@ def outlying_cells(
     """
     n, d = X.shape[1:]
     mean, s = X.mean(1, keepdim=True), X.std(1, keepdim=True)
-    g = _wide(log_uniform(stream, 2.5, 100.0))
+    g = _wide(log_uniform(stream, 2.0, 50.0))
     z, u = stream.normal(n, d), stream.uniform(n, d)
     side = torch.where(stream.uniform(1 if kind == "one_sided" else n, d) < 0.5, -1.0, 1.0)
     is_wrong = u < _wide(share)

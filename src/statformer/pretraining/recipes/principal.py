@@ -1,9 +1,14 @@
 """The shipped principal components: power steps that learn which rows and cells to believe (ours).
 
-    statformer pretrain principal --steps 2000 --option form=rows --out training/principal/rows \\
-        --option batch_size=32
-    statformer pretrain principal --steps 5000 --option form=cells --out training/principal/cells \\
-        --option begin=training/principal/rows
+    statformer pretrain principal --steps 2000 --out training/principal/rows_narrow \\
+        --option form=rows --option batch_size=32
+    statformer pretrain principal --steps 800 --out training/principal/rows --option form=rows \\
+        --option batch_size=32 --option begin=training/principal/rows_narrow
+    statformer pretrain principal --steps 4000 --out training/principal/cells \\
+        --option form=cells --option begin=training/principal/rows
+
+The first of them ran before the prior had wide tables and when wrong cells reached 100 standard
+deviations (now 50).
 
 Loss, per layer: distance to the true subspace over (that of plain PCA of the clean table + 0.2),
 the last layer counting 1 and the others 0.3 together; clean tables pay three times for what they
@@ -41,11 +46,14 @@ _LATER = 0.3
 _PRIORS = {
     # form "rows" is for whole rows that went wrong; few of its tables have cells that did
     "rows": CorruptedRows(
-        rates={"rows": 0.75, "noise_df": 0.3, "row_df": 0.2, "cells": 0.08}, cell_budget=5000
+        rates={"rows": 0.75, "noise_df": 0.3, "row_df": 0.2, "cells": 0.08},
+        cell_budget=5000,
+        wide=0.15,
     ),
     "cells": CorruptedRows(
         rates={"rows": 0.5, "noise_df": 0.25, "row_df": 0.2, "cells": 0.4, "missing": 0.4},
         cell_budget=2500,
+        wide=0.1,
     ),
 }
 
@@ -82,8 +90,8 @@ def prepared(batch: CorruptedBatch, form: Form) -> PreparedBatch:
 class PrincipalRecipe(Recipe):
     """Train a `PrincipalModule` of one form on `CorruptedRows`.
 
-    `begin` names a finished run (a folder) of form "rows" whose weights of rows a run of form
-    "cells" begins with.
+    `begin` names a finished run (a folder) to go on from: of the same form, or of form "rows",
+    whose weights of rows a run of form "cells" begins with.
     """
 
     form: Form = "rows"
@@ -106,7 +114,11 @@ class PrincipalRecipe(Recipe):
         module = near_power_iteration(self.form, self.n_layers, generator)
         if self.begin is not None:
             found = load_file(Path(self.begin) / "final.safetensors")
-            adopt_row_head(module, {k.removeprefix("rows."): v for k, v in found.items()})
+            (form,) = {name.partition(".")[0] for name in found}
+            weights = {name.partition(".")[2]: value for name, value in found.items()}
+            if form == self.form:
+                return PrincipalModule(weights, self.form)
+            adopt_row_head(module, weights)
         return module
 
     def sample(self, stream: TaskStream) -> PreparedBatch:
