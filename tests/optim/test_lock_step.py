@@ -69,6 +69,25 @@ def test_a_hundred_steps_under_a_setting(case, name):
     both.compare_state()
 
 
+@pytest.mark.parametrize("name", ["rate", "decay", "large delta", "no delta", "maximize", "all"])
+@pytest.mark.parametrize("dtype", [EXACT, torch.float32], ids=str)
+@pytest.mark.parametrize("case", ["ema", "ema literal", "ema_max", "ema_max literal"])
+def test_a_hundred_steps_of_torchs_kernel(case, dtype, name, monkeypatch):
+    """Tensors without holes: where it can, the default form calls torch's fused AdamW."""
+    kernel, calls = torch._fused_adamw_, []
+
+    def counted(*args, **kwargs):
+        calls.append(len(args[0]))
+        return kernel(*args, **kwargs)
+
+    monkeypatch.setattr(torch, "_fused_adamw_", counted)
+    tensors = [p for p in mixed_tensors(dtype, n_small=1) if p.is_contiguous()]
+    both = walk(case, [tensors], ("default",), **SETTINGS[name])
+    both.step(100)
+    both.compare_state()
+    assert len(calls) == (0 if SETTINGS[name].get("delta") == 0.0 else 100)
+
+
 @pytest.mark.parametrize("scope", ["global", "group"])
 @pytest.mark.parametrize("case", ["AdaGrad++", "ema"])
 def test_groups_with_rates_of_their_own(case, scope):
