@@ -74,7 +74,7 @@ class Selection:
             sums = xp.matmul(mass[..., None, :], labels)[..., 0, :]
         else:
             sums = xp.matmul(mass, labels)
-        return cls(top, xp.sum(mass, axis=-1), xp.sum(mass * power, axis=-1), sums)
+        return cls(top, xp.sum(mass, axis=-1), xp.vecdot(mass, power), sums)
 
     def merge(self, other: Selection) -> Selection:
         """The selection among the rows of both."""
