@@ -37,7 +37,7 @@ class Sizes:
     shapes: tuple[tuple[int, int, int], ...] = ((60, 10, 2), (100, 20, 3), (150, 30, 4))  # n d k
     wide: tuple[int, int, int] = (40, 30, 2)
     many_columns: tuple[int, int, int] = (300, 150, 3)
-    large_cells: tuple[int, ...] = (10**5, 10**6, 10**7, 10**8, 2 * 10**8)  # n d of (d)
+    large_cells: tuple[int, ...] = (10**5, 10**6, 10**7, 4 * 10**7, 2 * 10**8)  # n d of (d)
     rounds: int = 3
     two_classes: int = 50  # tables of a cell of (e)
     rows: tuple[int, ...] = (100, 400)  # of (e)
