@@ -119,10 +119,11 @@ class AttentionBayesNet(BaseEstimator):
         weight = check_weights_of_rows(sample_weight, len(frame))
         if not weight.all():
             frame, weight = frame[weight > 0], weight[weight > 0]
-        columns = tuple(CategoryColumn.of(frame[n], named.states.get(n)) for n in named.names)
+        read = [CategoryColumn.of(frame[name], named.states.get(name)) for name in named.names]
+        columns = tuple(column for column, _ in read)
         sizes = tuple(len(column) for column in columns)
         check_sizes(named.structure, sizes, named.names)
-        codes = _encoded(columns, frame)
+        codes = np.stack([numbers for _, numbers in read])
         has_weight = sample_weight is not None
         self._named, self._columns = named, columns
         self._fit_tables(codes, sizes, weight if has_weight else None)

@@ -29,15 +29,18 @@ class CategoryColumn:
         return len(self.categories)
 
     @classmethod
-    def of(cls, column: pd.Series, states: Sequence[Any] | None = None) -> CategoryColumn:
-        """The categories of a column: declared `states`, those of its type, or the sorted values.
+    def of(
+        cls, column: pd.Series, states: Sequence[Any] | None = None
+    ) -> tuple[CategoryColumn, Int[np.ndarray, " n"]]:
+        """A column and its numbers; categories are the declared `states`, or those of its type, or
+        its values, sorted.
 
         States are compared as text, so that the state "1" of a file is the 1 of a column.
 
         Raises ValueError where there is no value, too many, or one that the states lack.
         """
-        values = column.dtype.categories if _is_categorical(column) else _values(column)
-        if len(values) == 0 or not column.notna().any():
+        codes, values = _factorized(column)
+        if not (codes >= 0).any():
             raise ValueError(
                 f"column {column.name!r} holds no value, so that its categories are unknown; "
                 "leave the variable out of the structure"
@@ -48,33 +51,39 @@ class CategoryColumn:
                 "are possible: cut numbers into intervals first (pandas.cut)"
             )
         if states is not None:
-            values = _as_declared(column, values, states)
-        return cls(column.name, values, column.dtype)
+            present = values[np.unique(codes[codes >= 0])]
+            categories = _as_declared(column.name, present, values, states)
+        elif isinstance(column.dtype, pd.CategoricalDtype):
+            categories = values
+        else:
+            categories = _sorted(values)
+        made = cls(column.name, categories, column.dtype)
+        return made, made._numbered(codes, values)
 
     def encode(self, column: pd.Series) -> Int[np.ndarray, " n"]:
         """Numbers of the values, -1 where missing.
 
         Raises ValueError that lists values unknown to the column.
         """
-        if _is_categorical(column):
-            codes, values = column.cat.codes.to_numpy(), column.cat.categories
-        else:
-            codes, values = pd.factorize(column)
-            values = pd.Index(values)
+        return self._numbered(*_factorized(column))
+
+    def _numbered(self, codes: Int[np.ndarray, " n"], values: pd.Index) -> Int[np.ndarray, " n"]:
+        """Numbers of the categories, for numbers of the `values`."""
         place = self.categories.get_indexer(values)
-        if (place >= 0).all() and (place == np.arange(len(place))).all():
-            return codes.astype(self._code_type, copy=False)
-        found = np.append(place, MISSING)[codes]
-        unknown = (found < 0) & (codes >= 0)
-        if unknown.any():
-            new = [values[k] for k in np.unique(codes[unknown])]
-            listed = ", ".join(repr(value) for value in new[:5])
-            raise ValueError(
-                f"column {self.name!r} has categories that were not there when the model was "
-                f"fitted: {listed}{', ...' if len(new) > 5 else ''}; known are "
-                f"{', '.join(repr(value) for value in self.categories[:8])}"
-            )
-        return found.astype(self._code_type)
+        kind = np.int8 if len(self) <= 127 else np.int16
+        if (place == np.arange(len(place))).all():
+            return codes.astype(kind, copy=False)
+        found = np.append(place, MISSING).astype(kind)[codes]
+        if (place < 0).any():
+            unknown = np.unique(codes[(found < 0) & (codes >= 0)])
+            if len(unknown):
+                listed = ", ".join(repr(values[k]) for k in unknown[:5])
+                raise ValueError(
+                    f"column {self.name!r} has categories that were not there when the model was "
+                    f"fitted: {listed}{', ...' if len(unknown) > 5 else ''}; known are "
+                    f"{', '.join(repr(value) for value in self.categories[:8])}"
+                )
+        return found
 
     def decode(self, codes: Int[np.ndarray, " n"]) -> pd.Series:
         """The values as a column of the type of the fitted one."""
@@ -86,34 +95,50 @@ class CategoryColumn:
             return pd.Series(pd.Categorical.from_codes(codes, dtype=dtype))
         return pd.Series(self.categories.take(codes), dtype=self.dtype)
 
-    @property
-    def _code_type(self) -> type[np.signedinteger[Any]]:
-        return np.int8 if len(self) <= 127 else np.int16
+
+def _factorized(column: pd.Series) -> tuple[Int[np.ndarray, " n"], pd.Index]:
+    """A number for every cell, -1 where missing, and the value that each number stands for."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column.cat.codes.to_numpy(), column.cat.categories
+    values = column.to_numpy() if isinstance(column.dtype, np.dtype) else None
+    if values is not None and values.dtype.kind in "iu" and len(values):
+        low, high = int(values.min()), int(values.max())
+        if high - low < MAX_CATEGORIES:  # much quicker than to hash every cell
+            # int16 wraps around, and so does the difference: it is right all the same
+            codes = values.astype(np.int16) - np.array(low).astype(np.int16)
+            if high - low < 16:
+                present = np.array([(codes == k).any() for k in range(high - low + 1)])
+            else:
+                present = np.bincount(codes) > 0
+            found = pd.Index((np.flatnonzero(present) + low).astype(values.dtype))
+            if present.all():
+                return codes, found
+            return (np.cumsum(present, dtype=np.int16) - np.int16(1)).take(codes), found
+    codes, distinct = pd.factorize(column)
+    return codes, pd.Index(distinct)
 
 
-def _is_categorical(column: pd.Series) -> bool:
-    return isinstance(column.dtype, pd.CategoricalDtype)
-
-
-def _values(column: pd.Series) -> pd.Index:
-    """Distinct values, sorted; values that cannot be compared are sorted by their text."""
-    values = pd.Index(pd.factorize(column)[1])
+def _sorted(values: pd.Index) -> pd.Index:
+    """Values that cannot be compared are sorted by their text."""
     try:
         return values.sort_values()
     except TypeError:
         return pd.Index(sorted(values, key=lambda value: (type(value).__name__, str(value))))
 
 
-def _as_declared(column: pd.Series, values: pd.Index, states: Sequence[Any]) -> pd.Index:
-    """The declared states as values of the column's own kind, in their declared order."""
+def _as_declared(
+    name: Hashable, present: pd.Index, values: pd.Index, states: Sequence[Any]
+) -> pd.Index:
+    """The declared states as values of the column's own kind, in their declared order.
+
+    `present` are values of rows; `values` may hold categories that no row has.
+    """
     by_text = {_text(value): value for value in values}
-    present = values
-    if _is_categorical(column):  # categories that no row has may be unknown to the states
-        present = values[np.unique(column.cat.codes[column.notna()])]
-    unknown = [v for v in present if _text(v) not in {_text(state) for state in states}]
+    texts = {_text(state) for state in states}
+    unknown = [v for v in present if _text(v) not in texts]
     if unknown:
         raise ValueError(
-            f"column {column.name!r} holds {unknown[0]!r}, which is none of the states that the "
+            f"column {name!r} holds {unknown[0]!r}, which is none of the states that the "
             f"structure declares: {', '.join(map(str, states))}"
         )
     example = present[0]

@@ -98,8 +98,10 @@ def configurations(
     variables: Sequence[int], sizes: Sequence[int], codes: Codes
 ) -> Int[Array, " n"]:
     """The values of some variables as one number per row, the last running fastest."""
-    at = np.zeros(codes.shape[1], dtype=np.intp)
-    for m in variables:
+    if not len(variables):
+        return np.zeros(codes.shape[1], dtype=np.intp)
+    at = codes[variables[0]].astype(np.intp)
+    for m in variables[1:]:
         at *= sizes[m]
         at += codes[m]
     return at
