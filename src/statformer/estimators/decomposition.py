@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from statformer.estimators.base import as_generator, check_count, check_weights_of_rows
 from statformer.estimators.principal_axes import Axes
-from statformer.estimators.principal_fit import fit_axes
+from statformer.estimators.principal_fit import count_rows, fit_axes
 from statformer.estimators.principal_model import PrincipalModel, chunks_of
 from statformer.estimators.principal_reader import Reader
 from statformer.estimators.principal_weights import resolve_principal
@@ -38,7 +38,7 @@ class AttentionPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     Missing cells (NaN) are neither filled beforehand nor dropped: a row counts with the expectation
     of its missing cells given its observed ones under probabilistic PCA (Tipping and Bishop 1999),
-    and their remaining variance is added to S.
+    and their remaining variance is added to S (up to 1,000 columns; wider tables do without).
 
     Parameters
     ----------
@@ -195,11 +195,12 @@ class AttentionPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         checkpoint = resolve_principal(self.weights, self.robust)
         max_context = check_count("max_context", self.max_context, least=2)
         rng = as_generator(self.random_state)
-        count = self._count(X, check_weights_of_rows(sample_weight, len(X)))
-        self.n_samples_ = int(count.sum() + 0.5)
+        weight = check_weights_of_rows(sample_weight, len(X))
+        counted = count_rows(X, weight, getattr(self, "feature_names_in_", None))
+        self.n_samples_ = int(counted.n_rows + 0.5)
         asked = self._asked(min(self.n_samples_, X.shape[1]))
         whole = asked if isinstance(asked, int) else None
-        found = fit_axes(X, count, whole, checkpoint, max_context, rng)
+        found = fit_axes(X, counted, whole, checkpoint, max_context, rng)
         self.weights_sha256_ = checkpoint.sha256
         self.row_weights_ = found.row_weights
         if found.cell_weights is not None:
@@ -232,30 +233,6 @@ class AttentionPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         spread = np.sqrt(axes.variances[:k] * (self.n_samples_ - 1))
         self.singular_values_ = spread.astype(dtype)
         self.noise_variance_ = left / (side - k) if k < side else 0.0
-
-    def _count(self, X: Any, weight: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-        """How often each row counts; rows without a cell never, and shares become counts."""
-        n, d = X.shape
-        seen = np.zeros(d, dtype=bool)
-        count = weight.copy()
-        for rows in chunks_of(n, d):
-            there = ~np.isnan(X[rows])
-            count[rows] *= there.any(axis=1)
-            seen |= there[count[rows] > 0].any(axis=0)
-        if not seen.all():
-            column = int(np.argmin(seen))
-            names = getattr(self, "feature_names_in_", None)
-            name = f"x{column}" if names is None else str(names[column])
-            raise ValueError(
-                f"column {name!r} of X holds no number in the rows that count; leave it out"
-            )
-        if count.sum() < 2.0:
-            count *= float((count > 0).sum()) / count.sum()
-        if count.sum() < 2.0:
-            raise ValueError(
-                "sample_weight and missing cells leave n_samples = 1 row; two are needed"
-            )
-        return count
 
     def _asked(self, most: int) -> int | float | None:
         """n_components as it was asked for, checked."""

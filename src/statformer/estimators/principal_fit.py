@@ -6,7 +6,7 @@ table, else those of the frozen network, chunk by chunk. Axes: n rows, d columns
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,46 @@ from statformer.estimators.principal_weights import PrincipalCheckpoint
 
 
 @dataclass(frozen=True)
+class Counted:
+    """How often each row counts, 0 for absent ones, and whether any cell of X is missing."""
+
+    count: Float[np.ndarray, " n"]
+    has_gaps: bool
+
+    @property
+    def n_rows(self) -> float:
+        """The rows that the table stands for."""
+        return float(self.count.sum())
+
+
+def count_rows(X: Any, weight: Float[np.ndarray, " n"], names: Sequence[str] | None) -> Counted:
+    """Rows without a cell never count, and weights that sum to less than 2 are shares.
+
+    Raises ValueError for a column without a cell, by name, and where fewer than 2 rows are left.
+    """
+    count, seen, has_gaps = weight.copy(), np.zeros(X.shape[1], dtype=bool), False
+    for rows in chunks_of(*X.shape):
+        there = ~np.isnan(X[rows])
+        if there.all():
+            seen |= bool(count[rows].any())
+            continue
+        has_gaps = True
+        count[rows] *= there.any(axis=1)
+        seen |= there[count[rows] > 0].any(axis=0)
+    if not seen.all():
+        column = int(np.argmin(seen))
+        name = f"x{column}" if names is None else str(names[column])
+        raise ValueError(
+            f"column {name!r} of X holds no number in the rows that count; leave it out"
+        )
+    if count.sum() < 2.0:
+        count *= float((count > 0).sum()) / count.sum()
+    if count.sum() < 2.0:
+        raise ValueError("sample_weight and missing cells leave n_samples = 1 row; two are needed")
+    return Counted(count, has_gaps)
+
+
+@dataclass(frozen=True)
 class Weighed:
     """The answer of a fit: the axes, who weighed the rows, and the weights."""
 
@@ -38,7 +78,7 @@ class Weighed:
 
 def fit_axes(
     X: Any,
-    count: Float[np.ndarray, " n"],
+    counted: Counted,
     n_components: int | None,
     checkpoint: PrincipalCheckpoint,
     max_context: int,
@@ -46,10 +86,10 @@ def fit_axes(
 ) -> Weighed:
     """Weigh the rows of X and take their axes: all, or `n_components` where that is quicker.
 
-    X float32 or float64, NaN where missing; `count` how often each row counts, 0 for absent rows.
+    X float32 or float64, NaN where missing.
     """
     n, d = X.shape
-    has_gaps = any(np.isnan(X[rows]).any() for rows in chunks_of(n, d))
+    count, has_gaps = counted.count, counted.has_gaps
     learned = learn(X, count, n_components, checkpoint, max_context, has_gaps, rng)
     reader, weights = learned.reader, np.empty(n)
     cells = np.empty((n, d), dtype=np.float32) if checkpoint.form == "cells" else None
@@ -60,7 +100,7 @@ def fit_axes(
         for rows in chunks_of(n, reader.width(d)):
             given = learned.weights
             found = reader.weigh(X[rows]) if given is None else given.of(rows)
-            weights[rows] = np.where(count[rows] > 0, found.rows, 0.0)
+            weights[rows] = found.rows * (count[rows] > 0)
             if cells is not None:
                 cells[rows] = 1.0 if found.cells is None else found.cells
             weight = weights[rows] * count[rows]
@@ -68,7 +108,7 @@ def fit_axes(
                 doubt[...] += reader.model.uncertainty(found.cells, weight)
             yield reader.moved(X[rows], found), weight
 
-    n_rows = float(count.sum())
+    n_rows = counted.n_rows
     if takes_scatter(n, d) or doubt is not None:
         axes = axes_of_moments(pieces(), reader.shift, n_rows, 0.0 if doubt is None else doubt)
     else:
