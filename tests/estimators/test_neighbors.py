@@ -314,7 +314,8 @@ def test_a_pickled_copy_answers_the_same() -> None:
 def test_errors_name_the_remedy(kind: type) -> None:
     X, y, _ = drawn(20, 2, 1)
     for error, match, options in (
-        (ValueError, "temperature=-1 should be at least 0", {"temperature": -1}),
+        (ValueError, "temperature=-1 should be 0 or finite", {"temperature": -1}),
+        (ValueError, "temperature=1e-310 should be 0 or", {"temperature": 1e-310}),
         (ValueError, "temperature=nan should be", {"temperature": float("nan")}),
         (TypeError, "temperature='hot' should be a number", {"temperature": "hot"}),
         (TypeError, "temperature=True should be a number", {"temperature": True}),

@@ -26,6 +26,7 @@ from statformer.estimators.neighbor_temperature import (
 )
 
 Matrix = np.ndarray
+_COLDEST = 1e-150
 
 
 class _AttentionNeighbors(BaseEstimator):
@@ -81,10 +82,10 @@ class _AttentionNeighbors(BaseEstimator):
             raise TypeError(
                 f"temperature={value!r} should be a number of at least 0, or None to find one"
             )
-        if not 0.0 <= value < np.inf:
+        if not (value == 0.0 or _COLDEST <= value < np.inf):
             raise ValueError(
-                f"temperature={value!r} should be at least 0 and finite; 0 is one nearest "
-                "neighbour, None finds a temperature"
+                f"temperature={value!r} should be 0 or finite and at least {_COLDEST}, below which "
+                "scores overflow; 0 is one nearest neighbour, None finds a temperature"
             )
         return float(value)
 
