@@ -133,13 +133,18 @@ def write_table(
     path: Path,
     names: Int[np.ndarray, " c"] | None = None,
 ) -> None:
-    """Write the labelled rows in the format that the ending of `path` names.
+    """Write the labelled rows as `write_rows` does."""
+    names = np.arange(proba.shape[1]) if names is None else names
+    typed = path.suffix.lower() == ".parquet"
+    write_rows(table, labelled_rows(table, labels, proba, names, typed=typed), path)
+
+
+def write_rows(table: Table, rows: pd.DataFrame, path: Path) -> None:
+    """Write rows that `table` gave rise to, in the format that the ending of `path` names.
 
     Delimited text keeps the decimal mark of the input, and its delimiter where the ending allows.
     """
     ending = path.suffix.lower()
-    names = np.arange(proba.shape[1]) if names is None else names
-    rows = labelled_rows(table, labels, proba, names, typed=ending == ".parquet")
     if ending == ".parquet":
         require("pyarrow", "parquet")
         rows.to_parquet(path, index=False)
