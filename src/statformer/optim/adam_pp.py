@@ -49,10 +49,12 @@ class AdamPP(ParameterFree):
             the literal form, "ema" at beta2 = 0.999 multiplies eta by 3 to 4 in each of the first
             steps and overshoots.
         weight_decay: decoupled. eta_t multiplies it, which does not shrink with t as the step does
-            (ours; the paper's formula is not known to us).
+            (ours; the paper's formula is not known to us). lr eta_t weight_decay must stay well
+            below 1.
         scope: "global": one distance for all groups, as in the paper; "group": one for each.
         growth_rate: eta grows at most by this factor in a step.
-        freeze_after: after so many steps eta stays as it is.
+        freeze_after: after so many calls of `step` eta stays as it is; for a group that was added
+            later, and has its own eta, counted from when it was added.
         x0_stride: keep every x0_stride-th coordinate of the start points and measure there.
         foreach: None takes torch's fused kernel where it computes this step, lists of tensors
             elsewhere; True always takes lists; False goes tensor by tensor.
