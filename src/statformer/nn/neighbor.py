@@ -112,22 +112,13 @@ class NeighborFamily(nn.Module):
         super().__init__()
         self.xi = nn.Parameter(torch.tensor([xi_1, xi_2], dtype=torch.float64))
 
-    def selection(
-        self,
-        X: Float[Tensor, "b n d"],
-        y: Float[Tensor, "b n v"],
-        query: Float[Tensor, "b d"],
-    ) -> Selection:
-        """The query's softmax over the context points and itself, q = 1."""
-        return family_selection(self.xi.to(X.dtype), X, y, query)
-
     def forward(
         self,
         X: Float[Tensor, "b n d"],
         y: Float[Tensor, "b n v"],
         query: Float[Tensor, "b d"],
     ) -> Float[Tensor, "b v"]:
-        answer: Tensor = self.selection(X, y, query).labels()[:, 0]
+        answer: Tensor = family_selection(self.xi.to(X.dtype), X, y, query).labels()[:, 0]
         return answer
 
 
