@@ -1,4 +1,4 @@
-"""Checkpoints of principal networks: one form or both, joined from two runs, refused when foreign."""
+"""Checkpoints of principal networks: one form or both, joined from runs, refused when foreign."""
 
 from __future__ import annotations
 
