@@ -10,6 +10,7 @@ import pytest
 from statformer.constructions.bayes_net import (
     UNKNOWN,
     CountingTransformer,
+    as_shares,
     counting_weights,
     draw,
     error_bound,
@@ -122,6 +123,21 @@ def test_new_rows_follow_the_joint_law_of_maximum_likelihood() -> None:
     seen = np.zeros(SIZES)
     np.add.at(seen, tuple(drawn.T), 1 / len(drawn))
     assert 0.5 * np.abs(seen - joint(GENERAL, tables)).sum() < 0.03
+
+
+def test_the_law_of_the_rows_is_within_half_the_sum_of_the_errors() -> None:
+    X = random_rows(GENERAL, SIZES, 400, 3)
+    tables = [np.nan_to_num(t) for t in conditional_frequencies(count(GENERAL, SIZES, X))]
+    network = CountingTransformer(GENERAL, SIZES, X, sharp=(6.0, 20.0))
+    read, errors = [], []
+    for target, (parents, table) in enumerate(zip(GENERAL.parents, tables, strict=True)):
+        shape = [SIZES[p] for p in parents]
+        queries = np.full((int(np.prod(shape)), 5), UNKNOWN)
+        queries[:, list(parents)] = np.array(list(np.ndindex(*shape)))
+        read.append(as_shares(network.conditional(target, queries)).reshape(table.shape))
+        errors.append(np.abs(read[-1] - table).sum(axis=-1).max())
+    distance = 0.5 * np.abs(joint(GENERAL, read) - joint(GENERAL, tables)).sum()
+    assert 1e-5 < distance <= 0.5 * sum(errors)
 
 
 def test_variables_may_come_in_any_order() -> None:

@@ -108,6 +108,18 @@ def test_truth_and_frequencies_by_hand() -> None:
                     assert p[b, v].isnan().all()
 
 
+def test_errors_of_counting_are_those_of_theory() -> None:
+    """Two categories, U(0, 1): E|p - truth| is about 0.313 / sqrt(n) without parents."""
+    batch = BayesNetPrior("general", n_rows=101).sample(stream(1500))
+    known, _ = batch.frequencies(100, batch.adjacency)
+    error = (known - batch.truth()[:, -1]).abs().sum(-1) / 2
+    assert abs(error[:, :2].mean() - 0.0313) < 0.002
+    # One parent, N large: at most sqrt(2) times that; rare configurations add a little.
+    assert 0.033 < error[:, 4].nanmean() < 1.1 * 0.313 * (2 / 100) ** 0.5
+    naive, _ = batch.frequencies(100, all_earlier(5))
+    assert (naive - batch.truth()[:, -1])[:, 4].abs().nanmean() > 1.3 * error[:, 4].nanmean()
+
+
 def test_a_task_does_not_depend_on_its_batch() -> None:
     prior = BayesNetPrior("random", n_rows=20)
     whole = prior.sample(stream(4))
