@@ -322,6 +322,22 @@ def test_a_long_table_is_weighed_by_the_frozen_layers() -> None:
     assert np.abs(other.components_ - short.components_).max() > 0
 
 
+@pytest.mark.parametrize("weights", ["constructed", "pretrained"])
+@pytest.mark.parametrize("robust", ["rows", "cells"])
+def test_missing_cells_that_the_layers_did_not_see(weights: str, robust: str) -> None:
+    X = low_rank(3000, 5, 2)[0]
+    gappy = X.copy()
+    gappy[[5, 700, 2000], [1, 2, 3]] = np.nan
+    few, none = (
+        AttentionPCA(2, weights=weights, robust=robust, max_context=60, random_state=0).fit(table)
+        for table in (gappy, X)
+    )
+    assert largest_angle(few.components_, none.components_) < 0.5
+    assert largest_angle(few.components_, none.components_) > 0.0
+    if robust == "cells":
+        assert few.cell_weights_[[5, 700, 2000], [1, 2, 3]].tolist() == [0.0] * 3
+
+
 # -- both ------------------------------------------------------------------------------------------
 
 

@@ -124,7 +124,7 @@ def learn(
     trace = checkpoint.network(
         context[None],
         k,
-        observed=~gaps[None] if gaps.any() else None,
+        observed=~gaps[None] if has_gaps else None,  # of all rows, not of these
         row_weight=times[None],
         polish=has_gaps or checkpoint.form == "cells",  # else the axes are taken exactly
     )
