@@ -18,6 +18,7 @@ from statformer.pretraining.recipes.eigen_transformer import (
 from statformer.tasks.stream import TaskStream
 
 N_STEPS = 80
+RUNS = sorted(Path(__file__).parents[2].glob("training/eigen_*/final.safetensors"))
 
 
 def small(**options: object) -> EigenTransformerRecipe:
@@ -105,3 +106,11 @@ def test_foreign_and_damaged_runs_are_refused(run: Path) -> None:
     (run / "final.safetensors").unlink()
     with pytest.raises(FileNotFoundError):
         load_eigen_transformer(run)
+
+
+@pytest.mark.parametrize("path", RUNS, ids=[path.parent.name for path in RUNS])
+def test_kept_runs_score_as_their_cards_say(path: Path) -> None:
+    card = json.loads((path.parent / "card.json").read_text())
+    found = recipe(**card["settings"]).evaluate(load_eigen_transformer(path))
+    assert found == pytest.approx(card["evaluation"], rel=1e-3)
+    assert path.stat().st_size == card["n_bytes"]
