@@ -8,11 +8,17 @@ from statformer.estimators.depth import OutOfDepthError, OutOfDepthWarning
 from statformer.estimators.io import load
 from statformer.estimators.judging import judge
 from statformer.estimators.mixture import AttentionMixture
+from statformer.estimators.neighbors import (
+    AttentionNeighborsClassifier,
+    AttentionNeighborsRegressor,
+)
 from statformer.estimators.spectral import AttentionSpectralClustering
 from statformer.estimators.tables import cluster_tables
 
 __all__ = [
     "AttentionMixture",
+    "AttentionNeighborsClassifier",
+    "AttentionNeighborsRegressor",
     "AttentionPCA",
     "AttentionSpectralClustering",
     "EmptyClusterWarning",
