@@ -111,20 +111,19 @@ def summary(rows: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
     ours = angles[OURS]
     rivals = [name for name in RIVALS if name in angles]
     best = min(rivals, key=lambda name: float(angles[name].mean()))
+
+    def minus(form: str, rival: str) -> dict[str, Any]:
+        return _short(difference_interval([angles[form]], [angles[rival]]).as_dict())
+
     return {
         "n": len(ours),
         "is_first_look": len(ours) < LEAST_TABLES,
         "angle": {name: _short(mean_interval([a]).as_dict()) for name, a in angles.items()},
         "median angle": {name: round(float(np.median(a)), 3) for name, a in angles.items()},
-        "ours minus": {
-            name: _short(difference_interval([ours], [angles[name]]).as_dict())
-            for name in (OTHER, *rivals)
-        },
-        "ours minus the best rival": {
-            **_short(difference_interval([ours], [angles[best]]).as_dict()),
-            "named": best,
-        },
-        "ours minus SVD": _short(difference_interval([ours], [angles[SVD]]).as_dict()),
+        "ours minus": {name: minus(OURS, name) for name in (OTHER, *rivals)},
+        "best rival": best,
+        "minus the best rival": {form: minus(form, best) for form in (OURS, OTHER)},
+        "minus SVD": {form: minus(form, SVD) for form in (OURS, OTHER)},
         "crash rate": {name: float(np.mean(rows[f"crashed: {name}"])) for name in angles},
         "scores": {name: np.round(a, 2) for name, a in angles.items()},
     }

@@ -90,15 +90,15 @@ def _shift(name: str, cell: Mapping[str, Any], metric: str) -> Sheet:
 def _robust(cells: Cells) -> list[Sheet]:
     angles = Sheet("Corrupted tables: mean largest angle to the truth", ("tables", *METHODS))
     gaps = Sheet(
-        f"{METHODS[0]} minus its best rival, degrees",
-        ("tables", "group", "difference", "best rival", "other form"),
+        "Minus the best rival, degrees",
+        ("tables", "group", METHODS[0], METHODS[1], "best rival"),
     )
     for name, cell in cells.items():
         row = [cell["angle"].get(method) for method in METHODS]
         angles.rows.append((name, *("" if f is None else f"{f['value']:.1f}" for f in row)))
-        gap, other = cell["ours minus the best rival"], cell["ours minus"][METHODS[1]]
+        gap, other = (cell["minus the best rival"][form] for form in METHODS[:2])
         words = ["{value:+.1f} [{low:+.1f}, {high:+.1f}]".format(**found) for found in (gap, other)]
-        gaps.rows.append((name, cell["group"], words[0], gap["named"], words[1]))
+        gaps.rows.append((name, cell["group"], *words, cell["best rival"]))
     return [angles, gaps]
 
 
