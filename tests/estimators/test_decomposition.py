@@ -131,6 +131,14 @@ def test_weights_that_sum_to_less_than_two_are_shares() -> None:
     assert shares.n_samples_ == 50
 
 
+@pytest.mark.parametrize("rows", [4, 50])
+def test_broken_weights_stand_for_a_whole_number_of_rows(rows: int) -> None:
+    X = np.random.default_rng(0).normal(size=(rows, 6))
+    model = constructed().fit(X, sample_weight=np.full(rows, 0.9))
+    assert model.n_samples_ == round(0.9 * rows)
+    assert model.n_components_ == len(model.components_) == min(model.n_samples_, 6)
+
+
 def test_the_ways_to_take_axes_agree() -> None:
     X, _ = low_rank(200, 8, 3)
     weight = np.random.default_rng(0).uniform(0.1, 2.0, 200)
@@ -373,6 +381,9 @@ UGLY: dict[str, Callable[[np.random.Generator], Table]] = {
     ],
     "a cell far away": lambda rng: np.r_[rng.normal(size=(40, 4)), [[1e12, 0, 0, 0]]],
     "units": lambda rng: rng.normal(size=(40, 4)) * [1e-6, 1.0, 1e6, 1e3],
+    "units with gaps": lambda rng: with_gaps(
+        np.outer(rng.normal(size=40), np.ones(9)) * 10.0 ** np.arange(-8, 10, 2), 0.3
+    ),
     "rank 1 with gaps": lambda rng: with_gaps(np.outer(rng.normal(size=30), [1.0, 2, 3]), 0.3),
 }
 

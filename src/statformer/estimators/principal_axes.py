@@ -76,7 +76,7 @@ def axes_of_moments(
     values, vectors = eigh(0.5 * (S + S.T))
     variances = np.maximum(values[::-1], 0.0)
     components, variances = _canonical(
-        vectors[:, ::-1].T, variances, min(int(n_rows), d), d * np.finfo(np.float64).eps
+        vectors[:, ::-1].T, variances, min(int(n_rows + 0.5), d), d * np.finfo(np.float64).eps
     )
     return Axes(shift + mean, components, variances, float(variances.sum()))
 
@@ -101,7 +101,7 @@ def axes_of_rows(
     total = float(np.einsum("nd,nd->", rows, rows, dtype=np.float64))
     if not np.isfinite(total):
         raise ValueError("X holds values whose squares are no numbers; divide the columns by 1e150")
-    side = min(int(n_rows), d)
+    side = min(int(n_rows + 0.5), d)
     is_large = max(n, d) > SMALL and min(n, d) > NARROW
     if n_axes is not None and is_large and n_axes < FEW * min(n, d):
         side = n_axes

@@ -166,9 +166,14 @@ class Inference:
         return found + self.noise * np.eye(W.shape[1])
 
     @cached_property
+    def root(self) -> Float[np.ndarray, "p k k"]:
+        """R with R R' = G^-1."""
+        return np.linalg.inv(np.linalg.cholesky(self.G)).transpose(0, 2, 1)
+
+    @cached_property
     def inverse(self) -> Float[np.ndarray, "p k k"]:
         """G^-1."""
-        return np.linalg.inv(self.G)
+        return np.matmul(self.root, self.root.transpose(0, 2, 1))
 
     def latent(self, known: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
         """E[z | x]; `known` is centred, anything finite where missing."""
@@ -192,8 +197,7 @@ class Inference:
         """Weighted sum over rows of (I - C) W cov(z | x) W' (I - C)."""
         of_pattern = np.bincount(self.which, weights=weight, minlength=len(self.patterns))
         size = np.sqrt(self.noise * of_pattern)[:, None, None]
-        root = np.linalg.cholesky(self.inverse) * size
-        each = (1.0 - self.patterns)[:, :, None] * np.matmul(self.loadings, root)
+        each = (1.0 - self.patterns)[:, :, None] * np.matmul(self.loadings, self.root * size)
         stacked = each.transpose(0, 2, 1).reshape(-1, len(self.loadings))
         found: Float[np.ndarray, "d d"] = stacked.T @ stacked
         return found
