@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from statformer.estimators import (
         AttentionMixture,
+        AttentionNeighborsClassifier,
+        AttentionNeighborsRegressor,
         AttentionPCA,
         AttentionSpectralClustering,
         cluster_tables,
@@ -22,6 +24,8 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "AttentionMixture",
+    "AttentionNeighborsClassifier",
+    "AttentionNeighborsRegressor",
     "AttentionPCA",
     "AttentionSpectralClustering",
     "cluster_tables",

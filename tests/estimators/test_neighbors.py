@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pickle
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.datasets import load_digits, load_iris, load_wine
+from sklearn.datasets import load_digits
 from sklearn.metrics import log_loss
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
@@ -23,6 +24,7 @@ from statformer.estimators.neighbors import (
 )
 from statformer.reference.nearest_neighbor import nearest_labels
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "data"
 SIZES = [(1, 1, 4), (30, 2, 50), (3000, 5, 300), (5000, 40, 150)]  # n, d, q
 
 
@@ -180,9 +182,13 @@ def test_the_temperature_found_predicts_well() -> None:
     assert held_out(None) < max(given) - 0.05
 
 
-@pytest.mark.parametrize("load", [load_iris, load_wine, load_digits])
-def test_better_calibrated_than_five_nearest_neighbours(load: object) -> None:
-    X, y = load(return_X_y=True)
+@pytest.mark.parametrize("name", ["wheat_seeds", "new_thyroid", "digits"])
+def test_better_calibrated_than_five_nearest_neighbours(name: str) -> None:
+    if name == "digits":
+        X, y = load_digits(return_X_y=True)
+    else:
+        table = pd.read_csv(EXAMPLES / f"{name}.csv")
+        X, y = table.drop(columns="label"), table["label"]
     scores = {
         name: cross_val_score(
             make_pipeline(StandardScaler(), model), X, y, cv=3, scoring="neg_log_loss"
