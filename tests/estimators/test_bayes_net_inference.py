@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from bayes_nets import GENERAL, SIZES, random_codes, random_tables, with_gaps
-from statformer.estimators import bayes_net_inference, bayes_net_tables
+from statformer.estimators import bayes_net_em, bayes_net_inference, bayes_net_tables
 from statformer.estimators.bayes_net_em import expected_counts
-from statformer.estimators.bayes_net_inference import log_likelihood, posterior
+from statformer.estimators.bayes_net_inference import log_likelihood, most_probable, posterior
 from statformer.estimators.bayes_net_tables import Tables, check_sizes, count, estimate
 from statformer.reference.bayes_net import (
     Structure,
@@ -95,8 +95,17 @@ def test_a_table_that_is_too_large_is_refused() -> None:
 # Exact answers
 
 
+@pytest.fixture(params=["written out", "contracted"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Few unknown variables are written out, many contracted; both ways on the same rows."""
+    if request.param == "contracted":
+        for module in (bayes_net_inference, bayes_net_em):
+            monkeypatch.setattr(module, "SMALL", 0)
+    return str(request.param)
+
+
 @pytest.mark.parametrize("target", range(5))
-def test_posteriors_equal_those_of_the_joint_law(target: int) -> None:
+def test_posteriors_equal_those_of_the_joint_law(target: int, way: str) -> None:
     tables = network(seed=target)
     codes = with_gaps(random_codes(n=120, seed=target), share=0.5, seed=target)
     law = joint(GENERAL, tables.probabilities)
@@ -111,13 +120,23 @@ def test_posteriors_equal_those_of_the_joint_law(target: int) -> None:
         np.testing.assert_allclose(p, marginal / marginal.sum(), rtol=1e-10)
 
 
-def test_likelihoods_equal_those_of_the_joint_law() -> None:
+def test_likelihoods_equal_those_of_the_joint_law(way: str) -> None:
     tables = network()
     law = joint(GENERAL, tables.probabilities)
     for share in (0.0, 0.4, 1.0):
         codes = with_gaps(random_codes(n=60), share)
         expected = [np.log(at(law, x).sum()) for x in codes.T]
         np.testing.assert_allclose(log_likelihood(tables, codes), expected, atol=1e-12)
+
+
+def test_the_most_probable_cells_are_those_of_the_posteriors(way: str) -> None:
+    tables = network(seed=3)
+    codes = with_gaps(random_codes(n=80, seed=3), share=0.5, seed=3)
+    filled = most_probable(tables, codes)
+    for target, row in enumerate(codes):
+        gaps = row < 0
+        best = posterior(tables, codes, target)[0].argmax(axis=1)
+        np.testing.assert_array_equal(filled[target], np.where(gaps, best, row))
 
 
 def test_impossible_cells_are_answered_and_marked() -> None:
@@ -150,6 +169,7 @@ def test_long_chains_and_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_too_wide_an_inference_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bayes_net_inference, "MAX_NUMBERS", 10)
+    monkeypatch.setattr(bayes_net_inference, "SMALL", 0)
     structure = Structure(((), (), (), (0, 1, 2), (0, 1, 2, 3)))
     p = random_tables(structure, (3,) * 5)
     tables = Tables(structure, tuple(p), tuple(np.ones(t.shape[:-1], dtype=bool) for t in p))
@@ -192,7 +212,9 @@ def test_em_ends_where_a_step_changes_nothing() -> None:
         assert mine.sum() == pytest.approx(150.0)
 
 
-def test_em_equals_repeated_steps_from_the_same_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_em_equals_repeated_steps_from_the_same_start(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("statformer.estimators.bayes_net_em.MAX_ITER", 4)
     codes = with_gaps(random_codes(n=40), share=0.4)
     fit = expected_counts(GENERAL, SIZES, codes, np.ones(40), 0.1)

@@ -22,7 +22,7 @@ from statformer.estimators.bayes_net_attention import AttentionTables
 from statformer.estimators.bayes_net_columns import MISSING, CategoryColumn
 from statformer.estimators.bayes_net_em import expected_counts
 from statformer.estimators.bayes_net_export import as_pgmpy, save_bif
-from statformer.estimators.bayes_net_inference import log_likelihood, posterior
+from statformer.estimators.bayes_net_inference import log_likelihood, most_probable, posterior
 from statformer.estimators.bayes_net_structure import NamedStructure, read_structure
 from statformer.estimators.bayes_net_tables import Codes, Tables, check_sizes, count, estimate
 
@@ -220,13 +220,11 @@ class AttentionBayesNet(BaseEstimator):
         codes = self._codes(frame)
         filled = frame.copy()
         n_unseen = int(self._tables.meets_unseen(range(len(codes)), codes).sum())
+        full = most_probable(self._tables, codes)
         for m, column in enumerate(self._columns):
             gaps = np.flatnonzero(codes[m] < 0)
             if len(gaps):
-                p, _ = posterior(self._tables, codes[:, gaps], m)
-                full = codes[m].copy()
-                full[gaps] = p.argmax(axis=1)
-                values = column.decode(full).set_axis(frame.index)
+                values = column.decode(full[m]).set_axis(frame.index)
                 filled[column.name] = _filled(frame.get(column.name), values, gaps)
         self._tell_unseen(n_unseen, len(frame))
         return filled[[name for name in self.feature_names_in_ if name in filled]]

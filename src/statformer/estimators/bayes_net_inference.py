@@ -24,6 +24,7 @@ from statformer.estimators.bayes_net_tables import Codes, Tables, chunks, config
 Array = np.ndarray
 
 MAX_NUMBERS = 2**24  # of one intermediate result
+SMALL = 2**10  # assignments of the unknown that are written out rather than contracted
 _BATCH = -1  # the axis of the rows, beside the variables
 
 
@@ -75,19 +76,29 @@ def posterior(
 def log_likelihood(tables: Tables, codes: Codes) -> Float[Array, " n"]:
     """log p(known cells) in nats, row by row; -inf where they are impossible."""
     total = np.zeros(codes.shape[1])
+    known = codes >= 0
     with np.errstate(divide="ignore"):
-        logs = [np.log(p).reshape(-1) for p in tables.probabilities]
-        for rows, known in patterns(codes):
-            part = codes[:, rows]
-            relevant = tables.structure.ancestors(np.flatnonzero(known).tolist())
-            for m in relevant:
-                family = (*tables.structure.parents[m], m)
-                if known[list(family)].all():
-                    total[rows] += logs[m][configurations(family, tables.sizes, part)]
-            for unknown, factors in components(tables, known, relevant):
-                group = Group(np.arange(len(rows)), unknown, factors)
-                total[rows] += np.log(contract(tables, part, group, ()))
+        for m, parents in enumerate(tables.structure.parents):
+            family = [*parents, m]
+            rows = np.flatnonzero(known[family].all(axis=0))
+            at = configurations(family, tables.sizes, codes[:, rows])
+            total[rows] += np.log(tables.probabilities[m].reshape(-1))[at]
+        for group in all_groups(tables, codes, barren=False):
+            total[group.rows] += np.log(contract(tables, codes, group, ()))
     return total
+
+
+def most_probable(tables: Tables, codes: Codes) -> Codes:
+    """The rows with each unknown cell at its most probable category, given the known cells."""
+    filled = codes.copy()
+    for group in all_groups(tables, codes, barren=True):
+        for target in group.unknown:
+            p = contract(tables, codes, group, (target,))
+            lost = np.flatnonzero(p.sum(axis=1) <= 0)
+            if len(lost):
+                p[lost], _ = posterior(tables, codes[:, group.rows[lost]], target)
+            filled[target, group.rows] = p.argmax(axis=1)
+    return filled
 
 
 # ---------------------------------------------------------------------------------------------
@@ -151,6 +162,21 @@ def _groups(tables: Tables, codes: Codes, target: int) -> list[Group]:
     return [Group(np.concatenate(rows), *part) for part, rows in found.items()]
 
 
+def all_groups(tables: Tables, codes: Codes, *, barren: bool) -> list[Group]:
+    """Rows by every part of the unknown; a row is in as many groups as it has parts.
+
+    Without `barren`, variables that nobody knows and that have no known descendant are left out.
+    """
+    found: dict[tuple[Any, ...], list[Int[Array, " n"]]] = {}
+    for rows, known in patterns(codes):
+        relevant = set(range(len(codes)))
+        if not barren:
+            relevant = tables.structure.ancestors(np.flatnonzero(known).tolist())
+        for part in components(tables, known, relevant):
+            found.setdefault(part, []).append(rows)
+    return [Group(np.concatenate(rows), *part) for part, rows in found.items()]
+
+
 # ---------------------------------------------------------------------------------------------
 # Contraction
 
@@ -160,31 +186,95 @@ def contract(
 ) -> Float[Array, "n *d"]:
     """Sum over the unknown variables, but for those of the `answer`, of the product of the factors.
 
-    One axis of rows, in the order of `group.rows`, then one per variable of the answer.
+    The answer lists unknown variables in ascending order. It has one axis of rows, in the order of
+    `group.rows`, then one per variable of the answer.
 
     Raises ValueError where an intermediate result has more than `MAX_NUMBERS` numbers for a row.
     """
     sizes, part = tables.sizes, codes[:, group.rows]
-    unknown = set(group.unknown)
-    families = [(*tables.structure.parents[m], m) for m in group.factors]
-    around = sorted({u for family in families for u in family} - unknown)
+    families = {u for m in group.factors for u in (*tables.structure.parents[m], m)}
+    around = sorted(families - set(group.unknown))
     first, which = distinct(part, around, sizes)
+    part = part[:, first]
     if len(answer) == 1 and group.factors == group.unknown == answer:
-        return tables.lookup(answer[0], part[:, first])[which]
+        return tables.lookup(answer[0], part)[which]
+    n_cells = math.prod(sizes[u] for u in group.unknown)
+    if n_cells > SMALL:
+        return _contracted(tables, part, group, answer)[which]
+    others = tuple(1 + i for i, u in enumerate(group.unknown) if u not in answer)
+    result = np.empty((len(first), *(sizes[u] for u in answer)))
+    for rows in chunks(len(first), MAX_NUMBERS // 4 // n_cells + 1):
+        written = WrittenOut.of(tables, group, part[:, rows])
+        result[rows] = written.product(tables).sum(axis=others)
+    return result[which]
+
+
+def _contracted(
+    tables: Tables, codes: Codes, group: Group, answer: tuple[int, ...]
+) -> Float[Array, "n *d"]:
+    """The same along a path of opt_einsum, for the rows `codes`."""
+    sizes, unknown = tables.sizes, set(group.unknown)
     operands = [
-        _sliced(tables.probabilities[m], family, unknown, sizes, part[:, first])
-        for m, family in zip(group.factors, families, strict=True)
+        _sliced(tables.probabilities[m], (*tables.structure.parents[m], m), unknown, sizes, codes)
+        for m in group.factors
     ]
-    shape = (len(first), *(sizes[u] for u in answer))
-    output = (_BATCH, *answer) if around else answer
+    has_rows = any(_BATCH in axes for _, axes in operands)
+    output = (_BATCH, *answer) if has_rows else answer
     path, per_row = _path(operands, output)
-    result = np.empty(shape)
-    for rows in chunks(len(first), max(1, MAX_NUMBERS // 4 // per_row)):
+    result = np.empty((codes.shape[1], *(sizes[u] for u in answer)))
+    for rows in chunks(len(result), max(1, MAX_NUMBERS // 4 // per_row)):
         pieces: list[Any] = []
         for array, axes in operands:
             pieces += [array[rows] if _BATCH in axes else array, _labels(axes)]
         result[rows] = opt_einsum.contract(*pieces, _labels(output), optimize=path)
-    return result[which]
+    return result
+
+
+@dataclass(frozen=True)
+class WrittenOut:
+    """Which numbers of the tables make up the product over few unknown variables, row by row.
+
+    factors  the tables
+    cells    for each, positions in the table laid out flat, "k f": f assignments of the unknown
+             variables that it mentions, and one row for all where it mentions no known one
+    aligned  for each, how its f assignments lie along the axes of the unknown
+    shape    numbers of categories of the unknown
+    """
+
+    factors: tuple[int, ...]
+    cells: tuple[Int[Array, "_ _"], ...]
+    aligned: tuple[tuple[int, ...], ...]
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, tables: Tables, group: Group, codes: Codes) -> WrittenOut:
+        """The positions for rows `codes` that the group's unknown variables are missing in."""
+        sizes = tables.sizes
+        cells, aligned = [], []
+        for m in group.factors:
+            family = (*tables.structure.parents[m], m)
+            steps = np.cumprod([1, *(sizes[u] for u in family[:0:-1])])[::-1].tolist()
+            step = dict(zip(family, steps, strict=True))
+            free = [u for u in group.unknown if u in step]
+            fixed = [u for u in family if u not in free]
+            at = np.zeros((codes.shape[1] if fixed else 1, 1), dtype=np.intp)
+            for u in fixed:
+                at[:, 0] += step[u] * codes[u].astype(np.intp)
+            for u in free:
+                along = step[u] * np.arange(sizes[u])
+                at = (at[:, :, None] + along).reshape(len(at), -1)
+            cells.append(at)
+            aligned.append(tuple(sizes[u] if u in step else 1 for u in group.unknown))
+        shape = tuple(sizes[u] for u in group.unknown)
+        return cls(group.factors, tuple(cells), tuple(aligned), shape)
+
+    def product(self, tables: Tables) -> Float[Array, "k *d"]:
+        """The product of the factors: one axis of rows, then one per unknown variable."""
+        k = max(len(at) for at in self.cells)
+        result = np.ones((k, *self.shape))
+        for m, at, aligned in zip(self.factors, self.cells, self.aligned, strict=True):
+            result *= tables.probabilities[m].reshape(-1)[at].reshape(-1, *aligned)
+        return result
 
 
 def _labels(axes: Sequence[int]) -> list[int]:
