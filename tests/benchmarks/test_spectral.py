@@ -22,8 +22,9 @@ from statformer.benchmarks import (
 from statformer.benchmarks.robust_pca_rivals import MIN_COV_DET, RIVALS, SVD
 from statformer.benchmarks.settings import Progress
 from statformer.benchmarks.spectral import bench_spectral
-from statformer.benchmarks.spectral_networks import GAUSSIANS, IMAGES
+from statformer.benchmarks.spectral_networks import GAUSSIANS, IMAGES, POWER
 from statformer.benchmarks.spectral_pictures import draw
+from statformer.benchmarks.spectral_read_outs import LINEAR, MLP
 from statformer.benchmarks.spectral_robust import OURS
 from statformer.benchmarks.spectral_settings import Sizes
 from statformer.benchmarks.spectral_summary import sheets
@@ -170,7 +171,8 @@ def check_constructed(cell: dict[str, Any]) -> None:
 
 def check_networks(cell: dict[str, Any]) -> None:
     assert set(cell["scores"]) == {GAUSSIANS, IMAGES, *spectral_networks.SPLITS}
-    rivals = {cell["power method"], "linear read-out", "MLP read-out"}
+    depths = {about["layers"] for about in cell["networks"].values()}
+    rivals = {POWER.format(layers) for layers in depths} | {LINEAR, MLP}
     for scores in cell["scores"].values():
         assert set(scores) == {"n", *cell["networks"], *rivals}
         assert all(len(scores[name]["mean"]) == 2 for name in rivals)
@@ -334,10 +336,10 @@ def paper_cell(
     }
     deepest = f"deep{max(depths)}"
     scores[deepest] = {"mean": mean}
-    for rival in ("linear read-out", "MLP read-out", "power"):
+    for rival in (LINEAR, MLP, *(POWER.format(layers) for layers in depths)):
         scores[rival] = {"mean": [0.5] * len(mean)}
     both = {GAUSSIANS: scores, IMAGES: {deepest: {"mean": images}}}
-    sizes = {"D": D, "N": 20, "k": len(mean), "target": target, "power method": "power"}
+    sizes = {"D": D, "N": 20, "k": len(mean), "target": target}
     return {"part": "b", **sizes, "networks": about, "scores": both}
 
 

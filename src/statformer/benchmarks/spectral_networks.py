@@ -1,8 +1,8 @@
 """(b) Networks trained as in the paper: errors per component, on Gaussians and on images.
 
 A cell holds every trained network of one target and one size (D, N, k), and on the same instances
-the power method with as many steps per component as the deepest network has layers, and a linear
-and an MLP read-out. Networks are looked for in a folder: `eigen_<target>_<name>/`.
+the power method with as many steps per component as a network has layers, and a linear and an MLP
+read-out. Networks are looked for in a folder: `eigen_<target>_<name>/`.
 
 Axes: b tasks, n points (N), d features (D), k components.
 """
@@ -130,8 +130,7 @@ def measure(
 
     D, N, k = networks[0].size
     sets = instance_sets(bench, D, N)
-    depth = max(network.module.n_layers for network in networks)
-    power = POWER.format(depth)
+    depths = sorted({network.module.n_layers for network in networks})
     found: dict[str, Any] = {}
     for i, (name, batch) in enumerate(sets.items()):
         rng = np.random.default_rng([SEED, i])
@@ -140,7 +139,9 @@ def measure(
         with torch.no_grad():
             answers = {n.name: n.module(batch.X, random).double().numpy() for n in networks}
             answers |= {n: one.module(batch.X).double().numpy() for n, one in rivals.items()}
-        answers[power] = by_power(batch.X.double().numpy(), starts, depth, target)
+        for depth in depths:
+            X = batch.X.double().numpy()
+            answers[POWER.format(depth)] = by_power(X, starts, depth, target)
         truth = (batch.eigenvalues if target == "values" else batch.eigenvectors)[:, :k]
         found[name] = {
             method: scores(answer, truth.double().numpy(), target)
@@ -156,7 +157,6 @@ def measure(
             name: {"instances": r.instances, "minutes": r.minutes, "converged": r.is_converged}
             for name, r in rivals.items()
         },
-        "power method": power,
         "scores": found,
     }
 

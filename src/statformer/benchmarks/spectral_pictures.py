@@ -12,8 +12,8 @@ from typing import Any
 from statformer.benchmarks import spectral_constructed as constructed
 from statformer.benchmarks import spectral_cost as cost
 from statformer.benchmarks import spectral_two_classes as two_classes
-from statformer.benchmarks.spectral_networks import GAUSSIANS, IMAGES
-from statformer.benchmarks.spectral_paper import plain
+from statformer.benchmarks.spectral_networks import GAUSSIANS, IMAGES, POWER
+from statformer.benchmarks.spectral_paper import named
 from statformer.benchmarks.spectral_read_outs import LINEAR, MLP
 from statformer.benchmarks.spectral_robust import METHODS
 from statformer.benchmarks.spectral_tables import HELD_OUT_KINDS
@@ -83,12 +83,13 @@ def _components(cells: Cells) -> list[CurvePanel]:
     """Per size: the metric by component, on Gaussians and on images."""
     panels = []
     for target, words in (("values", "relative squared error"), ("vectors", "|cos|")):
-        for cell in cells.values():
-            if cell.get("target") != target or (name := plain(cell)) is None:
-                continue
+        mine = [cell for cell in cells.values() if cell.get("target") == target]
+        for cell, name in named(sorted(mine, key=lambda cell: (cell["D"], cell["N"]))):
             at = range(1, cell["k"] + 1)
             methods = {"network": name, LINEAR: LINEAR, MLP: MLP}
-            methods["power method, as many steps as layers"] = cell["power method"]
+            methods["power method, as many steps as layers"] = POWER.format(
+                cell["networks"][name]["layers"]
+            )
             curves = {}
             for instances in (GAUSSIANS, IMAGES):
                 shown = methods if instances == GAUSSIANS else {f"network, {IMAGES}": name}

@@ -31,7 +31,7 @@ class Sizes:
     constructed: int = 10  # tables of a cell of (a)
     depths: tuple[int, ...] = (5, 10, 20, 40, 80)  # power steps per component in (a)
     instances: int = 2048  # of a cell of (b), the paper's number
-    read_out_steps: int = 4000  # of 256 instances: as many instances as the paper trains on
+    read_out_steps: int = 2500  # of 256 instances: as many as the networks of (b) saw
     tables: int = 100  # of a cell of (c)
     per_job: int = 20
     shapes: tuple[tuple[int, int, int], ...] = ((60, 10, 2), (100, 20, 3), (150, 30, 4))  # n d k
