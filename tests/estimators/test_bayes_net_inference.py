@@ -100,7 +100,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Few unknown variables are written out, many contracted; both ways on the same rows."""
     if request.param == "contracted":
         for module in (bayes_net_inference, bayes_net_em):
-            monkeypatch.setattr(module, "SMALL", 0)
+            monkeypatch.setattr(module, "WRITTEN_OUT", 0)
     return str(request.param)
 
 
@@ -169,7 +169,7 @@ def test_long_chains_and_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_too_wide_an_inference_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bayes_net_inference, "MAX_NUMBERS", 10)
-    monkeypatch.setattr(bayes_net_inference, "SMALL", 0)
+    monkeypatch.setattr(bayes_net_inference, "WRITTEN_OUT", 0)
     structure = Structure(((), (), (), (0, 1, 2), (0, 1, 2, 3)))
     p = random_tables(structure, (3,) * 5)
     tables = Tables(structure, tuple(p), tuple(np.ones(t.shape[:-1], dtype=bool) for t in p))

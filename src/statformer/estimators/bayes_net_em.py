@@ -19,8 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from statformer.estimators.bayes_net_inference import (
-    MAX_NUMBERS,
-    SMALL,
+    WRITTEN_OUT,
     Group,
     WrittenOut,
     all_groups,
@@ -156,6 +155,6 @@ def _missing(tables: Tables, codes: Codes, weight: Float[Array, " n"]) -> list[_
         n_cells = math.prod(tables.sizes[u] for u in group.unknown)
         written = WrittenOut.of(tables, joined, part)
         cells = tuple(np.broadcast_to(at, (len(first), at.shape[1])) for at in written.cells)
-        kept = written if n_cells <= SMALL and n_cells * len(first) <= MAX_NUMBERS else None
+        kept = written if n_cells * len(first) <= WRITTEN_OUT else None
         found.append(_Missing(joined, part, summed, kept, cells))
     return found

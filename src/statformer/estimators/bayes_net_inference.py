@@ -2,8 +2,8 @@
 
 Rows are grouped by the unknown variables that hang together with what is asked for. What such a
 group needs of a row is its values at the variables around it, so that rows which agree there are
-answered once. Products and sums over the unknown are one contraction along a path that opt_einsum
-chooses.
+answered once. A product over few unknown variables is written out and summed; over many it is a
+contraction along a path that opt_einsum chooses.
 
 Axes: v variables, n rows, d categories. Codes are "v n", -1 where unknown.
 """
@@ -24,7 +24,7 @@ from statformer.estimators.bayes_net_tables import Codes, Tables, chunks, config
 Array = np.ndarray
 
 MAX_NUMBERS = 2**24  # of one intermediate result
-SMALL = 2**10  # assignments of the unknown that are written out rather than contracted
+WRITTEN_OUT = 2**20  # up to so many numbers a product is written out; finding a path costs more
 _BATCH = -1  # the axis of the rows, beside the variables
 
 
@@ -199,14 +199,11 @@ def contract(
     if len(answer) == 1 and group.factors == group.unknown == answer:
         return tables.lookup(answer[0], part)[which]
     n_cells = math.prod(sizes[u] for u in group.unknown)
-    if n_cells > SMALL:
+    if n_cells * len(first) > WRITTEN_OUT:
         return _contracted(tables, part, group, answer)[which]
     others = tuple(1 + i for i, u in enumerate(group.unknown) if u not in answer)
-    result = np.empty((len(first), *(sizes[u] for u in answer)))
-    for rows in chunks(len(first), MAX_NUMBERS // 4 // n_cells + 1):
-        written = WrittenOut.of(tables, group, part[:, rows])
-        result[rows] = written.product(tables).sum(axis=others)
-    return result[which]
+    result = WrittenOut.of(tables, group, part).product(tables).sum(axis=others)
+    return np.broadcast_to(result, (len(first), *result.shape[1:]))[which]
 
 
 def _contracted(
