@@ -357,6 +357,7 @@ def test_nothing_is_ever_nan(frame: pd.DataFrame) -> None:
         ({"structure": WET_GRASS, "weights": "pretrained"}, "only 'constructed'"),
         ({"structure": WET_GRASS, "smoothing": -1.0}, "smoothing"),
         ({"structure": WET_GRASS, "smoothing": np.nan}, "smoothing"),
+        ({"structure": WET_GRASS, "smoothing": "1"}, "smoothing"),
         ({"structure": {"rain": ["snow"]}}, "no column 'snow'|no variable of the structure"),
     ],
 )
@@ -395,6 +396,10 @@ def test_wrong_frames_are_refused(frame: pd.DataFrame) -> None:
         fitted(pd.concat([frame, frame[["grass"]]], axis=1))
     with pytest.raises(ValueError, match="no rows"):
         fitted(frame.iloc[:0])
+    with pytest.raises(ValueError, match="column 'rain' holds no categories: unhashable"):
+        fitted(frame.assign(rain=[[1]] * len(frame)))
+    with pytest.raises(ValueError, match="fitted: 3; known are 0, 7"):
+        model.predict_proba(frame.assign(grass=3), "rain")
     with pytest.raises(ValueError, match="holds no value"):
         fitted(frame.assign(rain=None))
     with pytest.raises(ValueError, match="cut numbers into intervals"):

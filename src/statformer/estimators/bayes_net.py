@@ -5,6 +5,7 @@ Axes: n rows, v variables, d categories of a variable.
 
 from __future__ import annotations
 
+import numbers
 import warnings
 from collections.abc import Hashable, Sequence
 from pathlib import Path
@@ -296,7 +297,8 @@ class AttentionBayesNet(BaseEstimator):
             )
         if not isinstance(self.collapse, (bool, np.bool_)):
             raise TypeError(f"collapse={self.collapse!r} should be True or False")
-        if not np.isfinite(self.smoothing) or self.smoothing < 0:
+        is_number = isinstance(self.smoothing, numbers.Real)
+        if not is_number or not np.isfinite(self.smoothing) or self.smoothing < 0:
             raise ValueError(f"smoothing={self.smoothing!r} should be a finite number from 0 on")
 
     def _number(self, target: Hashable) -> int:

@@ -77,11 +77,11 @@ class CategoryColumn:
         if (place < 0).any():
             unknown = np.unique(codes[(found < 0) & (codes >= 0)])
             if len(unknown):
-                listed = ", ".join(repr(values[k]) for k in unknown[:5])
+                listed = _listed(values[unknown[:5]])
                 raise ValueError(
                     f"column {self.name!r} has categories that were not there when the model was "
                     f"fitted: {listed}{', ...' if len(unknown) > 5 else ''}; known are "
-                    f"{', '.join(repr(value) for value in self.categories[:8])}"
+                    f"{_listed(self.categories[:8])}"
                 )
         return found
 
@@ -114,8 +114,15 @@ def _factorized(column: pd.Series) -> tuple[Int[np.ndarray, " n"], pd.Index]:
             if present.all():
                 return codes, found
             return (np.cumsum(present, dtype=np.int16) - np.int16(1)).take(codes), found
-    codes, distinct = pd.factorize(column)
+    try:
+        codes, distinct = pd.factorize(column)
+    except TypeError as error:
+        raise ValueError(f"column {column.name!r} holds no categories: {error}") from None
     return codes, pd.Index(distinct)
+
+
+def _listed(values: pd.Index) -> str:
+    return ", ".join(repr(value) for value in values.tolist())
 
 
 def _sorted(values: pd.Index) -> pd.Index:

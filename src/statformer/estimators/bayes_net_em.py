@@ -18,14 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from statformer.estimators.bayes_net_inference import (
-    WRITTEN_OUT,
-    Group,
-    WrittenOut,
-    all_groups,
-    contract,
-    distinct,
-)
+from statformer.estimators.bayes_net_groups import Group, all_groups
+from statformer.estimators.bayes_net_inference import WRITTEN_OUT, WrittenOut, contract, distinct
 from statformer.estimators.bayes_net_tables import (
     Codes,
     Table,

@@ -11,7 +11,7 @@ Axes: v variables, n rows, d categories. Codes are "v n", -1 where unknown.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 import opt_einsum
 from jaxtyping import Bool, Float, Int
 
+from statformer.estimators.bayes_net_groups import Group, all_groups, groups_of
 from statformer.estimators.bayes_net_tables import Codes, Tables, chunks, configurations
 
 Array = np.ndarray
@@ -26,20 +27,6 @@ Array = np.ndarray
 MAX_NUMBERS = 2**24  # of one intermediate result
 WRITTEN_OUT = 2**20  # up to so many numbers a product is written out; finding a path costs more
 _BATCH = -1  # the axis of the rows, beside the variables
-
-
-@dataclass(frozen=True)
-class Group:
-    """Rows with the same unknown variables around what is asked for.
-
-    rows     which rows
-    unknown  variables to sum out or to answer
-    factors  variables whose tables mention an unknown one, and that matter
-    """
-
-    rows: Int[Array, " n"]
-    unknown: tuple[int, ...]
-    factors: tuple[int, ...]
 
 
 def posterior(
@@ -61,7 +48,7 @@ def posterior(
     for kept in (range(len(codes)), above, ()):
         part = np.full((len(codes), len(left)), -1, dtype=codes.dtype)
         part[list(kept)] = codes[list(kept)][:, left]
-        for group in _groups(tables, part, target):
+        for group in groups_of(tables, part, target):
             p[left[group.rows]] = contract(tables, part, group, (target,))
         total = p[left].sum(axis=1)
         possible = total > 0
@@ -99,82 +86,6 @@ def most_probable(tables: Tables, codes: Codes) -> Codes:
                 p[lost], _ = posterior(tables, codes[:, group.rows[lost]], target)
             filled[target, group.rows] = p.argmax(axis=1)
     return filled
-
-
-# ---------------------------------------------------------------------------------------------
-# What hangs together
-
-
-def patterns(codes: Codes) -> Iterator[tuple[Int[Array, " n"], Bool[Array, " v"]]]:
-    """(rows, which variables they know), for each set of known variables."""
-    known = codes >= 0
-    if known.shape[1] and (known == known[:, :1]).all():
-        yield np.arange(known.shape[1]), known[:, 0]
-        return
-    packed = np.ascontiguousarray(np.packbits(known, axis=0).T)
-    keys = packed.view(np.dtype((np.void, packed.shape[1]))).ravel()
-    _, first, which = np.unique(keys, return_index=True, return_inverse=True)
-    order = np.argsort(which, kind="stable")
-    ends = np.cumsum(np.bincount(which))
-    for k, i in enumerate(first):
-        yield order[ends[k - 1] if k else 0 : ends[k]], known[:, i]
-
-
-def components(
-    tables: Tables, known: Bool[Array, " v"], relevant: set[int]
-) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """(unknown variables, factors) of each part that hangs together by the factors of `relevant`.
-
-    Two unknown variables hang together where one table mentions both.
-    """
-    unknown_of = {
-        m: [u for u in (*tables.structure.parents[m], m) if not known[u]] for m in relevant
-    }
-    root = {u: u for of_m in unknown_of.values() for u in of_m}
-
-    def find(u: int) -> int:
-        while root[u] != u:
-            u = root[u]
-        return u
-
-    for of_m in unknown_of.values():
-        for u in of_m[1:]:
-            root[find(u)] = find(of_m[0])
-    parts: dict[int, tuple[list[int], list[int]]] = {}
-    for u in sorted(root):
-        parts.setdefault(find(u), ([], []))[0].append(u)
-    for m in sorted(relevant):
-        if unknown_of[m]:
-            parts[find(unknown_of[m][0])][1].append(m)
-    return [(tuple(unknown), tuple(factors)) for unknown, factors in parts.values()]
-
-
-def _groups(tables: Tables, codes: Codes, target: int) -> list[Group]:
-    """Rows by the part of the unknown that the target is in; descendants nobody knows are left out.
-
-    Patterns that differ elsewhere fall into one group.
-    """
-    found: dict[tuple[Any, ...], list[Int[Array, " n"]]] = {}
-    for rows, known in patterns(codes):
-        relevant = tables.structure.ancestors([*np.flatnonzero(known).tolist(), target])
-        part = next(one for one in components(tables, known, relevant) if target in one[0])
-        found.setdefault(part, []).append(rows)
-    return [Group(np.concatenate(rows), *part) for part, rows in found.items()]
-
-
-def all_groups(tables: Tables, codes: Codes, *, barren: bool) -> list[Group]:
-    """Rows by every part of the unknown; a row is in as many groups as it has parts.
-
-    Without `barren`, variables that nobody knows and that have no known descendant are left out.
-    """
-    found: dict[tuple[Any, ...], list[Int[Array, " n"]]] = {}
-    for rows, known in patterns(codes):
-        relevant = set(range(len(codes)))
-        if not barren:
-            relevant = tables.structure.ancestors(np.flatnonzero(known).tolist())
-        for part in components(tables, known, relevant):
-            found.setdefault(part, []).append(rows)
-    return [Group(np.concatenate(rows), *part) for part, rows in found.items()]
 
 
 # ---------------------------------------------------------------------------------------------
