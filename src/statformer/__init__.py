@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from statformer.estimators import (
+        AttentionBayesNet,
         AttentionMixture,
         AttentionNeighborsClassifier,
         AttentionNeighborsRegressor,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "AttentionBayesNet",
     "AttentionMixture",
     "AttentionNeighborsClassifier",
     "AttentionNeighborsRegressor",

@@ -1,4 +1,5 @@
-"""The command line: `statformer cluster`, `predict`, `judge`, `pca`, `pretrain`, `bench`, `prior`.
+"""The command line: `statformer cluster`, `predict`, `judge`, `pca`, `bayesnet`, `pretrain`,
+`bench`, `prior`.
 
 Modules are imported when their command is called, so that `statformer --help` is quick and a
 missing torch matters only to the commands that need it.
@@ -15,6 +16,7 @@ from typer.core import TyperGroup
 
 from statformer import __version__
 from statformer._extras import MissingExtraError
+from statformer.cli.bayesnet import bayesnet
 from statformer.cli.cluster import cluster
 from statformer.cli.errors import CommandError, one_line
 from statformer.cli.judge import judge
@@ -101,6 +103,7 @@ app.command("cluster")(cluster)
 app.command("predict")(predict)
 app.command("judge")(judge)
 app.command("pca")(pca)
+app.command("bayesnet")(bayesnet)
 for _name, _line in DEFERRED.items():
     app.command(_name, help=_line)(lambda: None)
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from statformer.estimators.base import EmptyClusterWarning, MissingValuesWarning
+from statformer.estimators.bayes_net import (
+    AttentionBayesNet,
+    ImpossibleEvidenceWarning,
+    UnseenConfigurationWarning,
+)
 from statformer.estimators.decomposition import AttentionPCA
 from statformer.estimators.depth import OutOfDepthError, OutOfDepthWarning
 from statformer.estimators.io import load
@@ -16,15 +21,18 @@ from statformer.estimators.spectral import AttentionSpectralClustering
 from statformer.estimators.tables import cluster_tables
 
 __all__ = [
+    "AttentionBayesNet",
     "AttentionMixture",
     "AttentionNeighborsClassifier",
     "AttentionNeighborsRegressor",
     "AttentionPCA",
     "AttentionSpectralClustering",
     "EmptyClusterWarning",
+    "ImpossibleEvidenceWarning",
     "MissingValuesWarning",
     "OutOfDepthError",
     "OutOfDepthWarning",
+    "UnseenConfigurationWarning",
     "cluster_tables",
     "judge",
     "load",

@@ -115,10 +115,10 @@ def _factorized(column: pd.Series) -> tuple[Int[np.ndarray, " n"], pd.Index]:
                 return codes, found
             return (np.cumsum(present, dtype=np.int16) - np.int16(1)).take(codes), found
     try:
-        codes, distinct = pd.factorize(column)
+        places, distinct = pd.factorize(column)
     except TypeError as error:
         raise ValueError(f"column {column.name!r} holds no categories: {error}") from None
-    return codes, pd.Index(distinct)
+    return places, pd.Index(distinct)
 
 
 def _listed(values: pd.Index) -> str:

@@ -131,7 +131,7 @@ def count(
     families = [(*parents, m) for m, parents in enumerate(structure.parents)]
     shapes = [tuple(sizes[m] for m in family) for family in families]
     tables = [np.zeros(math.prod(shape)) for shape in shapes]
-    has_gaps = (codes < 0).any(axis=1)
+    has_gaps = np.asarray((codes < 0).any(axis=1))
     for rows in chunks(codes.shape[1], max(CHUNK, *(len(table) for table in tables))):
         part = codes[:, rows]
         w = None if weight is None else weight[rows]
