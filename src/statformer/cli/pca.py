@@ -59,9 +59,9 @@ def pca(
     robust: Annotated[
         str,
         typer.Option(
-            metavar="rows|cells", help="What may be wrong: whole rows, or also single cells."
+            metavar="cells|rows", help="What may be wrong: single cells too, or rows as a whole."
         ),
-    ] = "rows",
+    ] = "cells",
     scale: Annotated[
         bool,
         typer.Option(
