@@ -20,7 +20,7 @@ from statformer.nn.principal_steps import Scores, Subspace, orthonormal
 N_CELL_FEATURES = 14
 N_CELL_TABLE_FEATURES = 9
 _SOFT = 0.1  # log(z + 0.1): a cell that fits exactly is no more remarkable than one that fits well
-_FAR = 1.0  # robust standard deviations that the first subspace sees of a cell
+_FAR = 2.5  # robust standard deviations that the first subspace sees of a cell
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def columns_of(X: Array, mass: Array) -> Columns:
 def tamed(Y: Array, observed: Array, scale: Array) -> tuple[Array, Array]:
     """Cells about their median with far ones pulled in, 0 where missing; and their weights.
 
-    scale clip(z, -1, 1) with z = y / scale; the weight of a cell is min(1, 1 / |z|), the
+    scale clip(z, -2.5, 2.5) with z = y / scale; the weight of a cell is min(1, 2.5 / |z|), the
     factor by which it was pulled in.
     """
     xp = array_namespace(Y)
