@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +61,8 @@ def train(
     """Train and evaluate at the start, at the end and at `n_points` - 1 places between.
 
     averaged   test losses are those of DoG's polynomial-decay average of the iterates
-    A run whose training loss is not finite ends there: what is left of its curve is NaN.
+    A run whose training loss is not finite, or whose weights have grown so large that a matrix
+    cannot be factored any more, ends there: what is left of its curve is NaN.
     """
     begin = time.perf_counter()
     module = task.build(seed)
@@ -71,25 +72,32 @@ def train(
     due = sorted({round(i * task.n_steps / n_points) for i in range(n_points + 1)})
     losses: list[Losses] = []
     batches = task.batches(seed)
-    for step in range(task.n_steps + 1):
-        if step in due:
-            losses.append(_evaluate(task, module, optimizer, averager, seed))
-            if not math.isfinite(losses[-1].train):
+    with suppress(torch.linalg.LinAlgError):  # so far off that a covariance has no factor
+        for step in range(task.n_steps + 1):
+            if step in due:
+                try:
+                    losses.append(_evaluate(task, module, optimizer, averager, seed))
+                except torch.linalg.LinAlgError:
+                    break
+                if not math.isfinite(losses[-1].train):
+                    break
+            if step == task.n_steps:
                 break
-        if step == task.n_steps:
-            break
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * factor(schedule, step, task.n_steps)
-        optimizer.zero_grad()
-        loss = task.loss(module, next(batches))
-        if not math.isfinite(loss.item()):
-            break
-        loss.backward()  # type: ignore[no-untyped-call]
-        if task.max_gradient_norm is not None:
-            nn.utils.clip_grad_norm_(module.parameters(), task.max_gradient_norm)
-        optimizer.step()
-        if averager is not None:
-            averager.step()
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor(schedule, step, task.n_steps)
+            optimizer.zero_grad()
+            try:
+                loss = task.loss(module, next(batches))
+            except torch.linalg.LinAlgError:
+                break
+            if not math.isfinite(loss.item()):
+                break
+            loss.backward()  # type: ignore[no-untyped-call]
+            if task.max_gradient_norm is not None:
+                nn.utils.clip_grad_norm_(module.parameters(), task.max_gradient_norm)
+            optimizer.step()
+            if averager is not None:
+                averager.step()
     nothing = Losses(math.nan, math.nan)
     losses += [nothing] * (len(due) - len(losses))
     eta = optimizer.param_groups[0].get("eta")
