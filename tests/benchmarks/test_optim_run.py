@@ -80,6 +80,17 @@ def test_a_divergence_ends_the_curve_in_nan() -> None:
     assert len(curve.losses) == len(curve.steps) == 5
 
 
+def test_a_loss_that_cannot_be_computed_is_a_divergence() -> None:
+    class Singular(Scalar):
+        def loss(self, module: Any, batch: None) -> Tensor:
+            if module.p > 0.5:
+                raise torch.linalg.LinAlgError("not positive-definite")
+            return super().loss(module, batch)
+
+    curve = train(Singular(), sgd(0.4), CONSTANT, 0, n_points=4)
+    assert [math.isnan(loss.train) for loss in curve.losses] == [False, False, True, True, True]
+
+
 def test_schedule_free_is_evaluated_at_its_average() -> None:
     """Its test point is not its training point, and training goes on as if nobody had looked."""
     seen: list[tuple[str, float]] = []
