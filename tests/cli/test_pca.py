@@ -65,7 +65,11 @@ def test_the_json_object(pca: Callable[..., Answer], table: Path) -> None:
     np.testing.assert_allclose(together, np.cumsum(shares))
     assert together[-2] < 0.9 <= together[-1] <= 1.0
     assert answer["n_light_rows"] == 0
-    assert answer["n_light_cells"] is None
+    assert answer["n_light_cells"] == 0
+    assert answer["light_cells"] == []
+    assert answer["robust"] == "cells"
+    by_rows = pca(table, "--robust", "rows")
+    assert by_rows["n_light_cells"] is by_rows["light_cells"] is None
 
 
 def test_the_numbers_are_those_of_the_estimator(
@@ -161,16 +165,22 @@ def test_outlying_rows_are_named_with_what_is_strange(
 ) -> None:
     blobs.loc[10, ["length", "width"]] = [900.0, -4000.0]
     blobs.to_csv(tmp_path / "t.csv", index=False)
-    answer = json.loads(run("pca", tmp_path / "t.csv", "--components", 1).stdout)
+    arguments = ("pca", tmp_path / "t.csv", "--components", 1, "--robust", "rows")
+    answer = json.loads(run(*arguments).stdout)
     assert answer["n_light_rows"] >= 1
     first = answer["light_rows"][0]
     assert first["row"] == 11
     assert first["weight"] < 0.2
     assert set(first["stands_out"]) == {"length", "width"}
     assert first["stands_out"]["length"] == 900.0
-    text = run("pca", tmp_path / "t.csv", "--components", 1, "--no-json").stdout
+    text = run(*arguments, "--no-json").stdout
     assert "less than half" in text
     assert "width -4,000" in text
+    by_cells = json.loads(run(*arguments[:-2]).stdout)
+    assert {(one["row"], one["column"]) for one in by_cells["light_cells"]} >= {
+        (11, "length"),
+        (11, "width"),
+    }
 
 
 def test_outlying_cells_are_named_with_what_was_expected(

@@ -73,7 +73,8 @@ class AttentionPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     noise_variance_ : mean variance over the other min(N, d) - k directions; 0 without any.
     n_components_, n_samples_ : k and N.
     row_weights_ : (n,), between 0 and 1; `sample_weight` is not in it. 0 for rows that are absent.
-    cell_weights_ : (n, d) float32, between 0 and 1, 0 where missing; only with robust="cells".
+    cell_weights_ : (n, d) float32, between 0 and 1, 0 where missing and in rows that are absent;
+        only with robust="cells".
     n_features_in_, feature_names_in_ : as in scikit-learn.
 
     Notes

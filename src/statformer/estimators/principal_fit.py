@@ -92,7 +92,11 @@ def fit_axes(
     count, has_gaps = counted.count, counted.has_gaps
     learned = learn(X, count, n_components, checkpoint, max_context, has_gaps, rng)
     reader, weights = learned.reader, np.empty(n)
-    cells = np.empty((n, d), dtype=np.float32) if checkpoint.form == "cells" else None
+    cells: Float[np.ndarray, "n d"] | None = None
+    if checkpoint.form == "cells":
+        all_alike = reader.network is None and count.min() > 0
+        one = np.ones((), dtype=np.float32)
+        cells = np.broadcast_to(one, (n, d)) if all_alike else np.zeros((n, d), dtype=np.float32)
     is_exact = reader.model is None or (checkpoint.form == "rows" and not has_gaps)
     doubt = None if is_exact or d > WIDEST_SCATTER else np.zeros((d, d))
 
@@ -101,8 +105,9 @@ def fit_axes(
             given = learned.weights
             found = reader.weigh(X[rows]) if given is None else given.of(rows)
             weights[rows] = found.rows * (count[rows] > 0)
-            if cells is not None:
-                cells[rows] = 1.0 if found.cells is None else found.cells
+            if cells is not None and cells.flags.writeable:
+                here = 1.0 if found.cells is None else found.cells
+                cells[rows] = here * (count[rows] > 0)[:, None]
             weight = weights[rows] * count[rows]
             if doubt is not None and found.cells is not None and reader.model is not None:
                 doubt[...] += reader.model.uncertainty(found.cells, weight)
