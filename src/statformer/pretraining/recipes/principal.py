@@ -8,10 +8,11 @@
         --option form=cells --option begin=training/principal/rows
 
 The first of them ran before the prior had wide tables and when wrong cells reached 100 standard
-deviations (now 50). The last was meant to have 4200 steps, was stopped at step 3000 and resumed with
-`--steps 5000`; in those 2000 steps the start of form "cells" pulled cells in to 1 robust standard
-deviation. That was no better than the 2.5 from before (240 tables of the prior: +0.7 degrees [-0.4,
-+1.8]), so 2.5 it is again; weights of step 3000 and of step 5000 are equally good under it.
+deviations (now 50). The last was meant to have 4200 steps, was stopped at step 3000 and resumed
+with `--steps 5000`; in those 2000 steps the start of form "cells" pulled cells in to 1 robust
+standard deviation. That was no better than 2.5 with the weights of step 3000 (240 tables of the
+prior: +0.8 degrees [-0.3, +1.9]), so 2.5 it is again; the weights of steps 3000 and 5000 are
+equally good under it (+0.1 [-0.0, +0.2]).
 
 Loss, per layer: distance to the true subspace over (that of plain PCA of the clean table + 0.2),
 the last layer counting 1 and the others 0.3 together; clean tables pay three times for what they
