@@ -13,6 +13,7 @@ import pytest
 
 from statformer.estimators import AttentionPCA
 from statformer.nn.standardize import robust_scale
+from statformer.plotting.pca import ComponentView, plot_components
 
 Answer = dict[str, Any]
 KEYS = {
@@ -219,6 +220,43 @@ def test_the_report_to_read(run: Callable[..., Any], table: Path, tmp_path: Path
     assert plot.read_bytes()[:4] == b"\x89PNG"
     plain = run("pca", table, "--weights", "constructed", "--no-scale", "--no-json").stdout
     assert "columns as they are" in plain
+
+
+@pytest.mark.parametrize("robust", ["rows", "cells"])
+def test_the_picture_is_coloured_by_what_counts(
+    run: Callable[..., Any],
+    table: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    robust: str,
+) -> None:
+    seen = []
+
+    def remember(view: ComponentView, *, title: str) -> Any:
+        seen.append((view, title))
+        return plot_components(view, title=title)
+
+    monkeypatch.setattr("statformer.plotting.pca.plot_components", remember)
+    run(
+        "pca",
+        table,
+        "--components",
+        2,
+        "--no-scale",
+        "--robust",
+        robust,
+        "--plot",
+        tmp_path / "p.png",
+    )
+    ((view, title),) = seen
+    assert title == "blobs.csv: principal components"
+    model = AttentionPCA(2, robust=robust).fit(pd.read_csv(table)[NUMBERS])
+    expected = model.row_weights_
+    if robust == "cells":
+        expected = expected * model.cell_weights_.mean(axis=1)
+    np.testing.assert_allclose(view.row_weights, expected)
+    np.testing.assert_allclose(view.scores, model.transform(pd.read_csv(table)[NUMBERS]))
+    assert view.n_rest == 1
 
 
 def test_a_column_that_looks_like_the_answer(

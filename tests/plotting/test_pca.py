@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -48,6 +49,8 @@ def test_every_row_is_drawn_at_its_first_two_scores() -> None:
     assert points.get_xlabel() == "component 1 (50% of variance)"
     assert points.get_ylabel() == "component 2 (20% of variance)"
     assert bar.get_ylabel() == "weight of the row"
+    other = plot_components(replace(view, weight_name="weight of its cells"))
+    assert other.axes[-1].get_ylabel() == "weight of its cells"
 
 
 def test_shares_are_bars_and_the_rest_is_one_more() -> None:

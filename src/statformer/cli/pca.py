@@ -231,14 +231,20 @@ def _draw(answer: PcaAnswer, path: Path) -> None:
 
     report, model, k = answer.report, answer.model, answer.scores.shape[1]
     there = ~np.isnan(answer.weight)
+    weight, name = answer.weight[there], "weight of the row"
+    if report.robust == "cells":
+        cells = model.cell_weights_[there]
+        weight = weight * (cells.sum(axis=1) / (cells > 0).sum(axis=1))
+        name = "weight of the row and its cells"
     view = ComponentView(
         scores=answer.scores[there],
-        row_weights=answer.weight[there],
+        row_weights=weight,
         shares=model.explained_variance_ratio_[:k],
         loadings=model.components_[:k],
         feature_names=report.columns,
         n_rest=min(int(there.sum()), len(report.columns)) - k,
+        weight_name=name,
     )
-    name = report.table if report.table == "standard input" else Path(report.table).name
-    figure: Any = plot_components(view, title=f"{name}: principal components")
+    table = report.table if report.table == "standard input" else Path(report.table).name
+    figure: Any = plot_components(view, title=f"{table}: principal components")
     figure.savefig(path)

@@ -30,8 +30,8 @@ _NOISE_SEED = 0
 class ComponentView:
     """What there is to draw.
 
-    scores "n k", row_weights "n" between 0 and 1, shares "k" of the variance, loadings "k d";
-    n_rest directions that are no component, with the rest of the variance.
+    scores "n k", row_weights "n" between 0 and 1 and what they are, shares "k" of the variance,
+    loadings "k d"; n_rest directions that are no component, with the rest of the variance.
     """
 
     scores: Float[np.ndarray, "n k"]
@@ -40,6 +40,7 @@ class ComponentView:
     loadings: Float[np.ndarray, "k d"]
     feature_names: Sequence[str]
     n_rest: int = 0
+    weight_name: str = "weight of the row"
 
 
 def plot_components(view: ComponentView, *, title: str = "") -> Any:
@@ -129,7 +130,7 @@ def _draw_points(figure: Any, ax: Any, view: ComponentView) -> None:
         bar = figure.colorbar(mappable, ax=ax, location="right", shrink=0.55, aspect=22, pad=0.02)
         bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=7.5, colors=GREY, length=0)
-        bar.set_label("weight of the row", fontsize=8.5, color=GREY)
+        bar.set_label(view.weight_name, fontsize=8.5, color=GREY)
 
 
 def _plane(scores: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n 2"]:
