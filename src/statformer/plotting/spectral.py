@@ -112,7 +112,7 @@ def _frame(ax: Any, panel: CurvePanel) -> None:
     if "y" in panel.log:
         ax.set_yscale("log")
     else:
-        ax.set_ylim(bottom=0.0)
+        ax.set_ylim(0.0, 1.05 * max(ax.dataLim.ymax, 1e-9))
     if panel.mark is not None:
         at, words = panel.mark
         ax.axvline(at, color=GREY, lw=1.0, ls="--", zorder=1)
