@@ -1,0 +1,51 @@
+"""Peak memory of nearest neighbours above their data, in a process of its own (Linux).
+
+    python -m statformer.benchmarks.neighbors_peak_memory METHOD ROWS QUERIES COLUMNS DTYPE
+
+Prints {"peak_bytes": int or null}.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from statformer.benchmarks.neighbors_cost import searcher, table
+
+
+def peak_bytes(name: str, n: int, q: int, d: int, dtype: str) -> int | None:
+    """Largest resident set while building and asking, minus the one with the data in memory.
+
+    None elsewhere. Small data go first: what Python and its libraries load once is not their cost.
+    """
+    X, y, queries = table(200, 10, d, dtype)
+    searcher(name, 1).fit(X, y).predict(queries)
+    X, y, queries = table(n, q, d, dtype)
+    with suppress(OSError):  # where it fails, making the data (in place) counts too
+        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = psutil.Process().memory_info().rss
+    searcher(name, 1).fit(X, y).predict(queries)
+    peak = _peak()
+    return None if peak is None else max(peak - before, 0)
+
+
+def _peak() -> int | None:
+    """Bytes of the largest resident set of this program.
+
+    Not `getrusage`, which after a fork also counts the peak of the program that forked.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
+
+
+if __name__ == "__main__":
+    _n, _q, _d = (int(word) for word in sys.argv[2:5])
+    _peak_bytes = peak_bytes(sys.argv[1], _n, _q, _d, sys.argv[5])
+    sys.stdout.write(json.dumps({"peak_bytes": _peak_bytes}) + "\n")
