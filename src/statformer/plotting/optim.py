@@ -19,6 +19,7 @@ from statformer.plotting.mixture import COLOURS, GREY, INK, MARKERS
 LINES = ("-", "--", ":")  # colours come back with the next of them
 WIDTH, WIDTH_FIRST = 1.3, 2.4
 SHADE, SHADE_FIRST = 0.05, 0.18
+WIDE = 300.0  # a logarithmic axis that spans more is marked at powers of ten alone
 
 
 @dataclass(frozen=True)
@@ -157,12 +158,16 @@ def _draw_ratios(ax: Any, panel: RatioPanel) -> None:
 
 
 def _log(ax: Any, axis: str, ticks: Sequence[float] = ()) -> None:
-    """A logarithmic axis with plain numbers, at 1, 2 and 5 times powers of ten or at `ticks`."""
+    """A logarithmic axis with plain numbers: `ticks`, or powers of ten and, if few, 2 and 5 each.
+
+    Call it when all is drawn.
+    """
     ticker = require("matplotlib.ticker", "plot")
     ax.set(**{f"{axis}scale": "log"})
     own = ax.xaxis if axis == "x" else ax.yaxis
-    places = ticker.FixedLocator(ticks) if ticks else ticker.LogLocator(subs=(1.0, 2.0, 5.0))
-    own.set_major_locator(places)
+    low, high = own.get_view_interval()
+    subs = (1.0, 2.0, 5.0) if high < WIDE * low else (1.0,)
+    own.set_major_locator(ticker.FixedLocator(ticks) if ticks else ticker.LogLocator(subs=subs))
     own.set_major_formatter(ticker.FormatStrFormatter("%g"))
     own.set_minor_locator(ticker.NullLocator())
 
