@@ -6,6 +6,7 @@ Axes: n rows, d columns, k components.
 from __future__ import annotations
 
 import numbers
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -267,11 +268,19 @@ class AttentionPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     def _scores(self, X: Any) -> Float[np.ndarray, "n k"]:
         dtype = np.result_type(X.dtype, self.components_.dtype)
-        model = self._model
-        if not self._moves_cells:
-            return model.scores(X, dtype)
         found = np.empty((len(X), self.n_components_), dtype=dtype)
-        for rows in chunks_of(len(X), self._reader.width(X.shape[1])):
-            moved = self._reader.moved(X[rows], self._reader.weigh(X[rows]))
-            found[rows] = (moved + (self._reader.shift - model.mean)) @ model.components.T
+        axes = self.components_.astype(np.float64).T
+        for rows, centred in self._centred(X):
+            found[rows] = centred @ axes
         return found
+
+    def _centred(self, X: Any) -> Iterator[tuple[slice, Float[np.ndarray, "n d"]]]:
+        """Chunks of rows - mean, missing and doubtful cells where they are expected."""
+        model, reader = self._model, self._reader
+        width = reader.width(X.shape[1]) if self._moves_cells else X.shape[1]
+        for rows in chunks_of(len(X), width):
+            if self._moves_cells:
+                moved = reader.moved(X[rows], reader.weigh(X[rows]))
+                yield rows, moved + (reader.shift - model.mean)
+            else:
+                yield rows, model.centred(X[rows])

@@ -40,13 +40,6 @@ class PrincipalModel:
     variances: Float[np.ndarray, " k"]
     noise: float
 
-    def scores(self, X: Any, dtype: Any = np.float64) -> Float[np.ndarray, "n k"]:
-        """(x - mean) V', with the expectation of x where cells are missing (NaN)."""
-        found = np.empty((len(X), len(self.components)), dtype=dtype)
-        for rows in chunks_of(*np.shape(X)):
-            found[rows] = self.centred(X[rows]) @ self.components.T
-        return found
-
     def restored(self, scores: Any) -> Float[np.ndarray, "n d"]:
         """mean + scores V."""
         found: Float[np.ndarray, "n d"] = scores @ self.components + self.mean

@@ -53,10 +53,10 @@ class Reader:
     model: PrincipalModel | None = None
 
     def width(self, n_columns: int) -> int:
-        """About how many numbers the network holds for each row; 8 times that, for quick pieces."""
+        """About how many numbers the network holds for each row; 4 times that, for quick pieces."""
         if self.network is None:
             return n_columns
-        return 8 * (64 + (48 if self.network.form == "cells" else 2) * n_columns)
+        return 4 * (64 + (48 if self.network.form == "cells" else 2) * n_columns)
 
     def weigh(self, X: Any) -> RowWeights:
         """The weights of a chunk of rows."""

@@ -17,7 +17,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from statformer.estimators.base import as_generator, check_count, check_weights_of_rows
 from statformer.estimators.decomposition import AttentionPCA
-from statformer.estimators.principal_model import chunks_of
 
 N_INIT = 10  # starts of k-means on the scores
 
@@ -45,8 +44,8 @@ class AttentionSpectralClustering(ClusterMixin, BaseEstimator):
     Attributes
     ----------
     labels_ : (n,) int; 0 is the largest class. Equals `predict(X)`.
-    cluster_centers_ : (c, d), mean of the rows of each class under the weights of the rows; missing
-        cells at their expectation. In the caller's units.
+    cluster_centers_ : (c, d), mean of the rows of each class under the weights of the rows, missing
+        and doubtful cells where they are expected. In the caller's units.
     embedding_ : fitted `AttentionPCA` of the leading scores.
     row_weights_ : (n,), its weights of the rows. Outlying rows are labelled, but move nothing.
     n_features_in_, feature_names_in_ : as in scikit-learn.
@@ -62,7 +61,7 @@ class AttentionSpectralClustering(ClusterMixin, BaseEstimator):
         n_clusters: int = 2,
         *,
         weights: str | Path = "pretrained",
-        robust: str = "rows",
+        robust: str = "cells",
         max_context: int = 4096,
         random_state: Any = None,
     ) -> None:
@@ -150,9 +149,9 @@ class AttentionSpectralClustering(ClusterMixin, BaseEstimator):
         """Weighted mean of the rows of each class; where that is empty, its point of the plane."""
         model = self.embedding_._model
         sums, sizes = np.zeros((len(self._heads), X.shape[1])), np.zeros(len(self._heads))
-        for rows in chunks_of(*X.shape):
+        for rows, centred in self.embedding_._centred(X):
             member = (self.labels_[rows, None] == np.arange(len(sizes))) * weight[rows, None]
-            sums += member.T @ model.centred(X[rows])
+            sums += member.T @ centred
             sizes += member.sum(axis=0)
         found = model.restored(self._heads)
         found[sizes > 0] = model.mean + sums[sizes > 0] / sizes[sizes > 0, None]
