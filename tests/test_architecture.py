@@ -265,7 +265,7 @@ def imported_packages(module: Path) -> set[str]:
     return names
 
 
-MODULE_OF = {"dog_optimizer": "dog", "scikit_learn": "sklearn"}
+MODULE_OF = {"dog_optimizer": "dog", "faiss_cpu": "faiss", "scikit_learn": "sklearn"}
 
 
 def test_dependencies_and_extras_are_what_the_code_imports() -> None:

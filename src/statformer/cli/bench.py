@@ -1,4 +1,4 @@
-"""`statformer bench mixture|optim|spectral`: measure beside the rivals, at several sizes."""
+"""`statformer bench mixture|neighbors|optim|spectral`: measure beside the rivals."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 
 from statformer._extras import require
 from statformer.cli.bench_display import display, print_sheets
+from statformer.cli.bench_neighbors import neighbors
 from statformer.cli.bench_optim import optim
 from statformer.cli.bench_spectral import spectral
 from statformer.cli.errors import CommandError, one_line
@@ -97,5 +98,6 @@ def mixture(
         sys.stdout.write(json.dumps(data) + "\n")
 
 
+bench.command("neighbors")(neighbors)
 bench.command("optim")(optim)
 bench.command("spectral")(spectral)

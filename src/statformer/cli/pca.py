@@ -203,25 +203,17 @@ def _write_scores(answer: PcaAnswer, path: Path) -> None:
     import numpy as np
     import pandas as pd
 
-    from statformer._extras import require
-    from statformer.cli.outputs import _delimiter_of_csv
+    from statformer.cli.outputs import write_rows
 
-    table, ending = answer.table, path.suffix.lower()
-    rows = table.frame.copy() if ending == ".parquet" else table.original()
+    table = answer.table
+    rows = table.frame.copy() if path.suffix.lower() == ".parquet" else table.original()
     rows = rows.drop(columns=_own_columns([str(name) for name in rows.columns]))
     names = [f"pc{j + 1}" for j in range(answer.scores.shape[1])]
     values = np.column_stack([answer.scores, answer.weight])
     added = pd.DataFrame(
         np.round(values, SCORE_DIGITS), columns=pd.Index([*names, WEIGHT]), index=rows.index
     )
-    rows = pd.concat([rows, added], axis=1)
-    if ending == ".parquet":
-        require("pyarrow", "parquet")
-        rows.to_parquet(path, index=False)
-        return
-    decimal = table.dialect.decimal if table.dialect is not None else "."
-    delimiter = "\t" if ending == ".tsv" else _delimiter_of_csv(table)
-    rows.to_csv(path, index=False, sep=delimiter, decimal=decimal)
+    write_rows(table, pd.concat([rows, added], axis=1), path)
 
 
 def _draw(answer: PcaAnswer, path: Path) -> None:
