@@ -1,4 +1,4 @@
-"""`statformer bench mixture|neighbors|optim|spectral`: measure beside the rivals."""
+"""`statformer bench mixture|bayesnet|neighbors|optim|spectral`: measure beside the rivals."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from statformer._extras import require
+from statformer.cli.bench_bayesnet import bayesnet
 from statformer.cli.bench_display import display, print_sheets
 from statformer.cli.bench_neighbors import neighbors
 from statformer.cli.bench_optim import optim
@@ -98,6 +99,7 @@ def mixture(
         sys.stdout.write(json.dumps(data) + "\n")
 
 
+bench.command("bayesnet")(bayesnet)
 bench.command("neighbors")(neighbors)
 bench.command("optim")(optim)
 bench.command("spectral")(spectral)
