@@ -39,8 +39,8 @@ DRAWN = (*FITTED, DATABASE)
 KINDS = ("numbers", "categories")
 MOST_PARENTS = 3
 # cells (rows times variables) that a slow method is given
-MOST_FITTED = {ATTENTION: 10**4, POMEGRANATE: 10**6}
-MOST_DRAWN = {ATTENTION: 10**4, POMEGRANATE: 10**5}
+MOST_FITTED = {ATTENTION: 10**4, POMEGRANATE: 10**5}
+MOST_DRAWN = {ATTENTION: 10**4, POMEGRANATE: 10**4}
 
 
 def random_network(v: int, seed: int) -> dict[str, list[str]]:
