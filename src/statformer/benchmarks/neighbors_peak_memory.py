@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import suppress
-from pathlib import Path
-
-import psutil
 
 from statformer.benchmarks.neighbors_cost import searcher, table
+from statformer.runs.memory import peak_above
 
 
 def peak_bytes(name: str, n: int, q: int, d: int, dtype: str) -> int | None:
@@ -25,24 +22,7 @@ def peak_bytes(name: str, n: int, q: int, d: int, dtype: str) -> int | None:
     X, y, queries = table(200, 10, d, dtype)
     searcher(name, 1).fit(X, y).predict(queries)
     X, y, queries = table(n, q, d, dtype)
-    with suppress(OSError):  # where it fails, making the data (in place) counts too
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = psutil.Process().memory_info().rss
-    searcher(name, 1).fit(X, y).predict(queries)
-    peak = _peak()
-    return None if peak is None else max(peak - before, 0)
-
-
-def _peak() -> int | None:
-    """Bytes of the largest resident set of this program.
-
-    Not `getrusage`, which after a fork also counts the peak of the program that forked.
-    """
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
+    return peak_above(lambda: searcher(name, 1).fit(X, y).predict(queries))
 
 
 if __name__ == "__main__":

@@ -9,18 +9,14 @@ from __future__ import annotations
 
 import math
 import os
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from jaxtyping import Float
 from scipy.stats import binom
@@ -31,6 +27,7 @@ from statformer.benchmarks.optim_run import Make, torch_threads
 from statformer.benchmarks.optim_settings import Bench
 from statformer.benchmarks.settings import Progress
 from statformer.optim import AdaGradPP
+from statformer.runs.memory import peak_above
 from statformer.runs.timing import MOST_OTHER_LOAD, LoadWatch
 
 FOREACH, FUSED = "AdamW, foreach", "AdamW, fused"
@@ -218,15 +215,7 @@ def peak_bytes(optimizer: torch.optim.Optimizer, device: torch.device) -> int | 
         before = torch.cuda.memory_allocated(device)
         optimizer.step()
         return int(torch.cuda.max_memory_allocated(device)) - int(before)
-    if sys.platform != "linux":
-        return None
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    except OSError:
-        return None
-    before = psutil.Process().memory_info().rss
-    optimizer.step()
-    return max(0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+    return peak_above(optimizer.step)
 
 
 def ratios(seconds: list[float], base: list[float]) -> Float[np.ndarray, " r"]:

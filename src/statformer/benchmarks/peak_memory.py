@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import suppress
-from pathlib import Path
 
 from statformer.benchmarks.cost import blobs
 from statformer.estimators import AttentionMixture
+from statformer.runs.memory import peak_above
 
 
 def peak_bytes(n: int, d: int, n_components: int, weights: str) -> int | None:
@@ -23,24 +22,8 @@ def peak_bytes(n: int, d: int, n_components: int, weights: str) -> int | None:
     """
     AttentionMixture(2, weights=weights, random_state=0).fit(blobs(200, d, 2))
     X = blobs(n, d, n_components)
-    with suppress(OSError):  # where it fails, making the table (in place) counts too
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = _status("VmRSS")
-    AttentionMixture(n_components, weights=weights, random_state=0).fit(X)
-    after = _status("VmHWM")
-    return None if before is None or after is None else after - before
-
-
-def _status(field: str) -> int | None:
-    """Bytes of a field of /proc/self/status."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) * 1024
-    return None
+    model = AttentionMixture(n_components, weights=weights, random_state=0)
+    return peak_above(lambda: model.fit(X))
 
 
 if __name__ == "__main__":

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import suppress
-from pathlib import Path
-
-import psutil
 
 from statformer.benchmarks.spectral_cost import estimator, table
+from statformer.runs.memory import peak_above
 
 
 def peak_bytes(name: str, n: int, d: int, weights: str) -> int | None:
@@ -22,19 +19,9 @@ def peak_bytes(name: str, n: int, d: int, weights: str) -> int | None:
 
     A small fit goes first: what Python and its libraries load once is not the table's cost.
     """
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return None
     estimator(name, weights).fit(table(200, 10))
     X = table(n, d)
-    with suppress(OSError):  # where it fails, making the table (in place) counts too
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = psutil.Process().memory_info().rss
-    estimator(name, weights).fit(X)
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - before
-    return max(peak, 0)
+    return peak_above(lambda: estimator(name, weights).fit(X))
 
 
 if __name__ == "__main__":
