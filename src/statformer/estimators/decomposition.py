@@ -52,7 +52,7 @@ class AttentionPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     robust : "cells" or "rows"
         What is weighed. "cells": rows and single cells, for tables whose columns mean something.
         "rows": rows alone; the answer turns with the table under any rotation, and long tables
-        take about a twentieth of the time.
+        take about a thirtieth of the time.
     max_context : int
         Above this many rows the layers read a random sample of this size (of more than 500 rows,
         at most 2 million cells), drawn in proportion to the sample weights. All rows are then
