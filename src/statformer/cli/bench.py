@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +10,10 @@ import typer
 
 from statformer._extras import require
 from statformer.cli.bench_bayesnet import bayesnet
-from statformer.cli.bench_display import display, print_sheets
+from statformer.cli.bench_display import Asked, run_bench
 from statformer.cli.bench_neighbors import neighbors
 from statformer.cli.bench_optim import optim
 from statformer.cli.bench_spectral import spectral
-from statformer.cli.errors import CommandError, one_line
 
 bench = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Measure against the rivals (extra: bench)."
@@ -66,37 +63,17 @@ def mixture(
     from statformer.benchmarks.settings import FULL, QUICK
     from statformer.benchmarks.summary import sheets
 
-    if quick and full:
-        raise CommandError("--quick and --full exclude each other; pass one")
-    if json_file is None and sys.stdout.isatty():
-        raise CommandError("--json FILE is missing; it says where the numbers go")
-    try:
-        with display() as shown:
-            data = bench_mixture(
-                FULL if full else QUICK,
-                [name.strip() for name in part.split(",") if name.strip()],
-                json_path=json_file,
-                force=force,
-                weights=weights,
-                without=without,
-                tables=tables,
-                n_workers=workers or os.cpu_count() or 1,
-                command="statformer " + " ".join(sys.argv[1:]),
-                callback=shown,
-            )
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command goes on with the next cell\n")
-        raise typer.Exit(130) from None
-    except (ValueError, OSError) as error:
-        raise CommandError(one_line(error)) from error
-    if plots is not None:
-        for path in pictures.draw(data, plots):
-            sys.stderr.write(f"picture: {path}\n")
-    if sys.stdout.isatty():
-        print_sheets(sheets(data))
-        typer.echo(f"numbers: {json_file}")
-    else:
-        sys.stdout.write(json.dumps(data) + "\n")
+    run_bench(
+        Asked(quick, full, part, json_file, force, plots),
+        bench_mixture,
+        (QUICK, FULL),
+        sheets,
+        pictures.draw,
+        weights=weights,
+        without=without,
+        tables=tables,
+        n_workers=workers or os.cpu_count() or 1,
+    )
 
 
 bench.command("bayesnet")(bayesnet)

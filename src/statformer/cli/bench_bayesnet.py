@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import warnings
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +9,7 @@ from typing import Annotated
 import typer
 
 from statformer._extras import require
-from statformer.cli.bench_display import display, print_sheets
-from statformer.cli.errors import CommandError, one_line
+from statformer.cli.bench_display import Asked, run_bench
 
 
 def bayesnet(
@@ -38,27 +35,9 @@ def bayesnet(
     from statformer.benchmarks.bayesnet_settings import FULL, QUICK
     from statformer.benchmarks.bayesnet_summary import sheets
 
-    if quick and full:
-        raise CommandError("--quick and --full exclude each other; pass one")
-    if json_file is None and sys.stdout.isatty():
-        raise CommandError("--json FILE is missing; it says where the numbers go")
-    try:
-        with display() as shown:
-            data = bench_bayesnet(
-                FULL if full else QUICK,
-                [name.strip() for name in part.split(",") if name.strip()],
-                json_path=json_file,
-                force=force,
-                command="statformer " + " ".join(sys.argv[1:]),
-                callback=shown,
-            )
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command goes on with the next cell\n")
-        raise typer.Exit(130) from None
-    except (ValueError, OSError) as error:
-        raise CommandError(one_line(error)) from error
-    if sys.stdout.isatty():
-        print_sheets(sheets(data))
-        typer.echo(f"numbers: {json_file}")
-    else:
-        sys.stdout.write(json.dumps(data) + "\n")
+    run_bench(
+        Asked(quick, full, part, json_file, force),
+        bench_bayesnet,
+        (QUICK, FULL),
+        sheets,
+    )

@@ -7,9 +7,11 @@ import math
 from pathlib import Path
 from typing import Any
 
+from torch.optim import Optimizer
+
 from statformer.pretraining.checkpoint import write_atomically
 
-__all__ = ["RunLog", "json_line"]
+__all__ = ["RunLog", "json_line", "step_sizes"]
 
 
 def json_line(event: str, step: int, **values: Any) -> str:
@@ -51,3 +53,12 @@ class RunLog:
         """Drop the lines of steps after `step`: a resumed run writes them again."""
         kept = [json.dumps(line) for line in self.read() if line["step"] <= step]
         write_atomically(self.path, "".join(line + "\n" for line in kept).encode())
+
+
+def step_sizes(optimizer: Optimizer) -> dict[str, float]:
+    """The step size that a parameter-free optimizer has found: "eta", or one for each group."""
+    groups = [group for group in optimizer.param_groups if "eta" in group]
+    found = [group["eta"].item() for group in groups]
+    if len(groups) == 1 or any(group.get("scope") == "global" for group in groups):
+        return {"eta": found[0]}
+    return {f"eta_{i}": eta for i, eta in enumerate(found)}

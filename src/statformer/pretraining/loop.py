@@ -31,7 +31,7 @@ from statformer.pretraining.checkpoint import (
     save_checkpoint,
 )
 from statformer.pretraining.launcher import Launcher
-from statformer.pretraining.log import RunLog, json_line
+from statformer.pretraining.log import RunLog, json_line, step_sizes
 from statformer.pretraining.recipe import Recipe
 from statformer.tasks.stream import TaskStream
 
@@ -382,16 +382,7 @@ def _train_step(run: _Run) -> dict[str, float]:
     run.step += 1
     named = dict(zip(sorted(parts), mean_parts, strict=True))
     numbers_of_step = {"loss": mean_loss, "gradient_norm": norm, "learning_rate": rate}
-    return numbers_of_step | _step_sizes(run.optimizer) | named
-
-
-def _step_sizes(optimizer: torch.optim.Optimizer) -> dict[str, float]:
-    """The step size that a parameter-free optimizer has found: "eta", or one for each group."""
-    groups = [group for group in optimizer.param_groups if "eta" in group]
-    found = [group["eta"].item() for group in groups]
-    if len(groups) == 1 or any(group.get("scope") == "global" for group in groups):
-        return {"eta": found[0]}
-    return {f"eta_{i}": eta for i, eta in enumerate(found)}
+    return numbers_of_step | step_sizes(run.optimizer) | named
 
 
 def _assign(parameters: list[nn.Parameter], gradient: Tensor) -> None:
