@@ -310,4 +310,4 @@ def test_a_refusal_leaves_no_file(refused: Callable[..., str], table: Path, tmp_
 
 def test_one_row_is_not_enough(refused: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
-    refused("pca", tmp_path / "t.csv")
+    assert "no usable column" in refused("pca", tmp_path / "t.csv")

@@ -21,6 +21,7 @@ from statformer.benchmarks import (
     paper_family,
     unknown_k,
 )
+from statformer.benchmarks.parts import checked_parts
 from statformer.benchmarks.settings import LEAST_TABLES, PARTS, Bench, Progress, Sizes, silent
 from statformer.benchmarks.targets import targets
 from statformer.estimators.base import resolve_weights
@@ -73,7 +74,7 @@ def bench_mixture(
     for a folder without tables; FileNotFoundError for missing weights; FileExistsError where
     `json_path` holds another measurement and `force` is False.
     """
-    parts = _checked(parts)
+    parts = checked_parts(parts, PARTS)
     checkpoint = resolve_weights(weights)
     if checkpoint.is_constructed:
         raise ValueError("weights='constructed' is the rival B' itself; pass learned weights")
@@ -119,14 +120,6 @@ def bench_mixture(
         targets=[target.as_dict() for target in targets(record.cells, measured)],
     )
     return record.data
-
-
-def _checked(parts: Sequence[str]) -> list[str]:
-    unknown = [part for part in parts if part not in PARTS]
-    if unknown or not parts:
-        named = ",".join(unknown) or "none"
-        raise ValueError(f"part={named} is unknown; choose from {','.join(PARTS)}")
-    return [part for part in PARTS if part in parts]
 
 
 def _now() -> str:

@@ -17,6 +17,7 @@ from statformer.benchmarks.optim_language import text_sha256
 from statformer.benchmarks.optim_methods import ADVICE
 from statformer.benchmarks.optim_settings import PARTS, Bench, Sizes
 from statformer.benchmarks.optim_targets import targets
+from statformer.benchmarks.parts import checked_parts
 from statformer.benchmarks.settings import Progress, silent
 from statformer.runs.machine import PACKAGES, commit, machine, sources_digest, versions
 from statformer.runs.record import Record
@@ -46,10 +47,7 @@ def bench_optim(
     Raises ValueError for an unknown part, and FileExistsError where `json_path` holds another
     measurement and `force` is False.
     """
-    unknown = [part for part in parts if part not in PARTS]
-    if unknown or not parts:
-        named = ",".join(unknown) or "none"
-        raise ValueError(f"part={named} is unknown; choose from {','.join(PARTS)}")
+    parts = checked_parts(parts, PARTS)
     fingerprint = {
         "schema": SCHEMA,
         "sizes": vars(sizes),

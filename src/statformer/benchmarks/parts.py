@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
@@ -32,11 +32,7 @@ class Plan(Generic[Setting]):
 
     def checked(self, parts: Sequence[str]) -> list[str]:
         """The parts in their order; raises ValueError for one that there is not, or for none."""
-        unknown = [part for part in parts if part not in self.runners]
-        if unknown or not parts:
-            named = ",".join(unknown) or "none"
-            raise ValueError(f"part={named} is unknown; choose from {','.join(self.runners)}")
-        return [part for part in self.runners if part in parts]
+        return checked_parts(parts, self.runners)
 
     def run(
         self, setting: Setting, record: Record, parts: Sequence[str], **facts: Any
@@ -61,6 +57,16 @@ class Plan(Generic[Setting]):
             targets=[target.as_dict() for target in self.targets(cells, measured)],
         )
         return record.data
+
+
+def checked_parts(parts: Sequence[str], known: Iterable[str]) -> list[str]:
+    """`parts` in the order of `known`; raises ValueError for one that is not there, or for none."""
+    names = list(known)
+    unknown = [part for part in parts if part not in names]
+    if unknown or not parts:
+        named = ",".join(unknown) or "none"
+        raise ValueError(f"part={named} is unknown; choose from {','.join(names)}")
+    return [part for part in names if part in parts]
 
 
 def cells_of(cells: Cells, part: str) -> dict[str, Mapping[str, Any]]:

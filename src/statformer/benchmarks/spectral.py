@@ -18,6 +18,7 @@ from statformer.benchmarks import (
     spectral_robust,
     spectral_two_classes,
 )
+from statformer.benchmarks.parts import checked_parts
 from statformer.benchmarks.settings import Progress, silent
 from statformer.benchmarks.spectral_settings import LEAST_TABLES, PARTS, Bench, Sizes
 from statformer.benchmarks.spectral_targets import targets
@@ -55,7 +56,7 @@ def bench_spectral(
     Raises ValueError for an unknown part, FileNotFoundError for missing weights or images, and
     FileExistsError where `json_path` holds another measurement and `force` is False.
     """
-    parts = _checked(parts)
+    parts = checked_parts(parts, PARTS)
     digests = {form: resolve_principal(weights, form).sha256 for form in ("rows", "cells")}
     fingerprint = {
         "schema": SCHEMA,
@@ -93,14 +94,6 @@ def bench_spectral(
         targets=[target.as_dict() for target in targets(record.cells, measured)],
     )
     return record.data
-
-
-def _checked(parts: Sequence[str]) -> list[str]:
-    unknown = [part for part in parts if part not in PARTS]
-    if unknown or not parts:
-        named = ",".join(unknown) or "none"
-        raise ValueError(f"part={named} is unknown; choose from {','.join(PARTS)}")
-    return [part for part in PARTS if part in parts]
 
 
 def _now() -> str:
