@@ -1,0 +1,3 @@
+"""Every claim of every paper as an experiment with a verdict: one file, one claim."""
+
+from __future__ import annotations
