@@ -1,3 +1,3 @@
-"""Every claim of every paper as an experiment with a verdict: one file, one claim."""
+"""Claims of the papers and our own: one file, one claim, one verdict."""
 
 from __future__ import annotations
