@@ -50,11 +50,19 @@ class Block(nn.Module):
         return norm + (() if self.within is None else self.within.operations)
 
     def forward(
-        self, H: Float[Tensor, "b t m"], found: dict[str, Tensor] | None = None, name: str = ""
+        self,
+        H: Float[Tensor, "b t m"],
+        found: dict[str, Tensor] | None = None,
+        name: str = "",
+        keep: Float[Tensor, "b t"] | None = None,
     ) -> Float[Tensor, "b t m"]:
-        """The next residual stream; with `found`, the pattern and both streams are put into it."""
+        """The next residual stream; with `found`, the pattern and both streams are put into it.
+
+        `keep` says how often each token counts as a key (0: padding); without it all count once.
+        """
         read = H if self.norms is None else self.norms[0](H)
-        pattern = self.attention.pattern(read, read, H.new_ones(len(H), 1, H.shape[1]))
+        keep = H.new_ones(H.shape[:2]) if keep is None else keep
+        pattern = self.attention.pattern(read, read, keep[:, None])
         H = H + self.attention.read(pattern, read)
         if found is not None:
             found[f"{name}.pattern"], found[f"{name}.attended"] = pattern, H
@@ -88,9 +96,11 @@ class Transformer(nn.Module):
         names = [name for block in self.blocks for name in cast(Block, block).operations]
         return tuple(dict.fromkeys(names))
 
-    def forward(self, H: Float[Tensor, "b t m"]) -> Float[Tensor, "b t m"]:
+    def forward(
+        self, H: Float[Tensor, "b t m"], keep: Float[Tensor, "b t"] | None = None
+    ) -> Float[Tensor, "b t m"]:
         for block in self.blocks:
-            H = block(H)
+            H = block(H, keep=keep)
         return H
 
     def record(self, H: Float[Tensor, "b t m"]) -> dict[str, Tensor]:
