@@ -2,7 +2,7 @@
 
 `python -m statformer.weights.pack RUN_FOLDER [CLUSTERER_FOLDER]` is what a release runs for
 mixtures, `python -m statformer.weights.pack principal ROWS_FOLDER CELLS_FOLDER` for principal
-components.
+components, `python -m statformer.weights.pack run NAME FOLDER` for a network of research.
 """
 
 from __future__ import annotations
@@ -79,6 +79,21 @@ def join_weights(
     return _write(name, folder, save(joined), described)
 
 
+def write_run(source: str | Path, *, name: str, folder: Path = PACKAGE_FOLDER) -> Path:
+    """Ship a run as it is, of a network that `load_weights` does not know: one for research.
+
+    Its layer of the package has its own loader, by `store.shipped_files`. Returns the path of the
+    weight file. Raises FileNotFoundError where a file of the run is missing, WeightsError where the
+    weights are not those of the card.
+    """
+    path = weight_file(Path(source))
+    data = path.read_bytes()
+    card = json.loads((path.parent / "card.json").read_text())
+    if card.get("sha256") != sha256(data):
+        raise WeightsError(f"{path}: its SHA-256 is not the one on its card")
+    return _write(name, folder, data, card)
+
+
 def _write(name: str, folder: Path, data: bytes, card: Mapping[str, Any]) -> Path:
     """The two files of a checkpoint and its entry in the manifest."""
     text = json.dumps(card, indent=1, sort_keys=True) + "\n"
@@ -123,5 +138,7 @@ def _update_manifest(path: Path, name: str, entry: Mapping[str, Any]) -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "principal":
         print(join_weights(sys.argv[2:]))
+    elif sys.argv[1] == "run":
+        print(write_run(sys.argv[3], name=sys.argv[2]))
     else:
         print(write_weights(*sys.argv[1:3]))

@@ -88,20 +88,34 @@ def weight_file(path: Path) -> Path:
     return path.resolve()
 
 
-@lru_cache(maxsize=8)
-def _load_shipped(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    entry = _manifest(folder)[name]
-    contents = []
+def shipped_files(name: str, folder: Path = PACKAGE_FOLDER) -> tuple[Path, Path]:
+    """The weight file and the card that are shipped as `name`, both as the manifest promises them.
+
+    Raises FileNotFoundError for an unknown name or an absent file, WeightsError where a file is not
+    the one in the manifest.
+    """
+    manifest = _manifest(folder)
+    if name not in manifest:
+        known = ", ".join(sorted(manifest)) or "none"
+        raise FileNotFoundError(f"no checkpoint {name!r} in the package; there: {known}")
+    paths = []
     for part in ("weights", "card"):
-        path, expected = folder / entry[part]["file"], entry[part]
+        expected = manifest[name][part]
+        path = folder / expected["file"]
         data = read_bytes(path, MAX_WEIGHT_BYTES)
         if len(data) != expected["size"] or sha256(data) != expected["sha256"]:
             raise WeightsError(
                 f"{path}: not the file in the manifest ({len(data)} bytes, {expected['size']} "
                 "expected, or another SHA-256); reinstall statformer"
             )
-        contents.append(path)
-    return _checked(contents[0], read_json(contents[1], MAX_CARD_BYTES))
+        paths.append(path)
+    return paths[0], paths[1]
+
+
+@lru_cache(maxsize=8)
+def _load_shipped(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    weights, card = shipped_files(name, folder)
+    return _checked(weights, read_json(card, MAX_CARD_BYTES))
 
 
 @lru_cache(maxsize=8)
