@@ -84,38 +84,39 @@ class BayesNetTransformer(nn.Module):
 
     def tokens_of(
         self, context: Int[Tensor, "b n v"], target: int
-    ) -> tuple[Int[Tensor, "#b t v"], Float[Tensor, "b t"]]:
-        """Different rows and how often each occurs; the rows themselves where that is shorter.
+    ) -> tuple[Int[Tensor, "b t v"], Float[Tensor, "b t"]]:
+        """The different rows of each context and how often each occurs; 0 times is padding.
 
-        Raises ValueError as `forward`.
+        Variables after the target are 0. Raises ValueError as `forward`.
         """
         if context.shape[-1] != self.n_variables or not 0 <= target < self.n_variables:
             raise ValueError(
                 f"context has {context.shape[-1]} variables and target={target}; this network "
                 f"knows {self.n_variables} variables, numbered from 0"
             )
-        d, dtype = self.n_categories, self.W_in.dtype
-        n_kinds = d ** (target + 1)
-        if n_kinds >= context.shape[1]:
-            return context, torch.ones(context.shape[:2], dtype=dtype, device=context.device)
-        places = d ** torch.arange(target + 1, device=context.device)
-        kind = (context[..., : target + 1] * places).sum(-1)
-        times = torch.zeros(len(context), n_kinds, dtype=dtype, device=context.device)
-        times.scatter_add_(1, kind, torch.ones_like(kind, dtype=dtype))
-        kinds = torch.arange(n_kinds, device=context.device)[:, None] // places % d
-        hidden = torch.zeros(
-            n_kinds, self.n_variables - target - 1, dtype=kinds.dtype, device=kinds.device
-        )
-        return torch.cat([kinds, hidden], dim=1)[None], times
+        places = self.n_categories ** torch.arange(self.n_variables, device=context.device)
+        places[target + 1 :] = 0
+        code = (context * places).sum(-1).sort(1).values
+        is_new = torch.ones_like(code)
+        is_new[:, 1:] = code[:, 1:] != code[:, :-1]
+        kind = is_new.cumsum(1) - 1
+        n_kinds = int(kind.max()) + 1
+        times = torch.zeros(
+            len(code), n_kinds, dtype=self.W_in.dtype, device=code.device
+        ).scatter_add_(1, kind, torch.ones_like(code, dtype=self.W_in.dtype))
+        codes = torch.zeros(len(code), n_kinds, dtype=code.dtype, device=code.device)
+        codes.scatter_(1, kind, code)
+        rows = codes[..., None] // places.clamp_min(1) % self.n_categories
+        return rows * (places > 0), times
 
     def embed(
-        self, rows: Int[Tensor, "#b t v"], query: Int[Tensor, "b v"], target: int
+        self, rows: Int[Tensor, "b t v"], query: Int[Tensor, "b v"], target: int
     ) -> Float[Tensor, "b t_plus_1 m"]:
         """The stream before the first block, the query's token last."""
         mark = self.W_in[self.n_variables * self.n_categories + target] + self.b_in
         context = self._one_hot(rows, target + 1) + mark
         asked = self._one_hot(query[:, None], target) + mark
-        return torch.cat([context.expand(len(query), -1, -1), asked], dim=1)
+        return torch.cat([context, asked], dim=1)
 
     def answer(
         self,
