@@ -8,7 +8,7 @@ OUT ?= out
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PYTEST_FLAGS ?= -n auto --maxprocesses 8
 
-.PHONY: demo test test-all check bench clean
+.PHONY: demo test test-all check bench reproduce clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.core
@@ -36,6 +36,11 @@ bench: $(VENV)/.dev
 	$(BIN)/statformer bench optim --quick --json $(OUT)/bench-optim.json
 	$(BIN)/statformer bench spectral --quick --json $(OUT)/bench-spectral.json
 
+# Every claim of every paper at quick size, and the site of what was found.
+reproduce: $(VENV)/.dev
+	$(BIN)/statformer experiments run --all --quick --out $(OUT)/experiments
+	$(BIN)/statformer experiments report --results $(OUT)/experiments --out $(OUT)/site
+
 clean:
 	rm -rf $(VENV) $(OUT) build dist
 
@@ -49,5 +54,5 @@ $(VENV)/.core: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.core
-	$(INSTALL) --no-build-isolation -e ".[torch,plot,parquet,bench]" --group dev
+	$(INSTALL) --no-build-isolation -e ".[torch,plot,parquet,bench,experiments,scale]" --group dev
 	touch $@

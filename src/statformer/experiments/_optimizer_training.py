@@ -6,7 +6,7 @@ scikit-learn's digits, a language model of characters. They are far smaller than
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from statformer.experiments.base import Row
 from statformer.plotting.chart import Chart, Panel, Series
 from statformer.runs.intervals import Interval, mean_interval
 
-TASKS = {
+TASKS: Mapping[str, Callable[[int], Task]] = {
     "logistic regression": digits_regression,
     "convolutional net": digits_network,
     "language model": python_text,

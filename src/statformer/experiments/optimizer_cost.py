@@ -14,11 +14,11 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from statformer.benchmarks.optim_methods import OURS
 from statformer.benchmarks.optim_run import Make, torch_threads
 from statformer.benchmarks.optim_step_time import (
     FOREACH,
     MAXIMUM,
-    OURS,
     PRODIGY,
     STRIDE,
     contestants,
