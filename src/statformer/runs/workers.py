@@ -23,7 +23,7 @@ class Workers:
         self._pool: ProcessPoolExecutor | None = None
         if n_workers > 1:
             self._pool = ProcessPoolExecutor(
-                n_workers, mp_context=get_context("spawn"), initializer=_one_thread
+                n_workers, mp_context=get_context("spawn"), initializer=one_thread
             )
 
     def run(self, work: Callable[[Job], Answer], jobs: Iterable[Job]) -> Iterator[Answer]:
@@ -53,7 +53,8 @@ def workers(n_workers: int) -> Iterator[Workers]:
         pool.close()
 
 
-def _one_thread() -> None:
+def one_thread() -> None:
+    """Make this process, a worker, work at one thread and without warnings."""
     # libraries that are loaded later read the environment, those that are here are told
     os.environ["OMP_NUM_THREADS"] = "1"
     threadpool_limits(1)
