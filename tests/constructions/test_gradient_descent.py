@@ -112,10 +112,11 @@ def test_the_broken_line_is_as_near_as_stated_and_no_nearer_than_half_of_it() ->
 
 @pytest.mark.parametrize("name", ["W_QK", "W_OV", "W_in", "W_out"])
 def test_every_matrix_matters(name: str) -> None:
-    X, y, _, radius = data = draw(3, 8)
+    X, y, _, radius = data = draw(5, 20)
     step = step_size(X)
-    network = lasso_transformer(3, 8, penalty=0.1, step_size=step, n_steps=STEPS, radius=radius)
+    network = lasso_transformer(5, 20, penalty=0.1, step_size=step, n_steps=STEPS, radius=radius)
     paths = [lasso_path(*table, step, 0.1, STEPS) for table in zip(X, y, strict=True)]
+    assert {-1.0, 0.0, 1.0} <= set(np.sign(np.stack(paths)).flat)  # every unit is awake somewhere
     layer = network.transformer.layers[0]
     matrix = getattr(layer, name)
     values = np.unique(matrix[matrix != 0])
