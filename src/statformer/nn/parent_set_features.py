@@ -48,12 +48,23 @@ class Reading:
         return power / xp.sum(power, axis=-1, keepdims=True)
 
 
+def log_gamma_from_0(x: Array) -> Array:
+    """log Gamma(x), x > 0."""
+    xp = array_namespace(x)
+    return log_gamma(x + 1.0) - xp.log(x)
+
+
 def read(
-    counts: Array, sets: CandidateSets, total: Callable[[Array], Array] | None = None
+    counts: Array,
+    sets: CandidateSets,
+    total: Callable[[Array], Array] | None = None,
+    log_gamma: Callable[[Array], Array] = log_gamma_from_0,
 ) -> Reading:
     """Reading of the tables of counts "... C d".
 
-    total  sums "... C" -> "... s" over the configurations of a set, for arrays that are not numpy's
+    total      sums "... C" -> "... s" over the configurations of a set, for arrays that are not
+               numpy's
+    log_gamma  torch has a fast one
 
         log evidence = sum_c [log G(d a) - log G(N_c + d a) + sum_x log G(n_cx + a) - log G(a)]
 
@@ -64,7 +75,7 @@ def read(
     of = _alike(counts)
     d = sets.n_categories
     rows = xp.sum(counts, axis=-1)
-    grid = [log_rising(counts, rows, a, d) for a in CONCENTRATIONS]
+    grid = [log_rising(counts, rows, a, d, log_gamma) for a in CONCENTRATIONS]
     evidence = xp.stack([total(one) for one in grid], axis=-1)
     shift = xp.max(evidence[..., FLAT], axis=-1)
     evidence = evidence - shift[..., None, None]
@@ -72,10 +83,16 @@ def read(
     return Reading(features, evidence, shift, of(sets.log_prior))
 
 
-def log_rising(counts: Array, rows: Array, a: float, d: int) -> Array:
+def log_rising(
+    counts: Array,
+    rows: Array,
+    a: float,
+    d: int,
+    log_gamma: Callable[[Array], Array] = log_gamma_from_0,
+) -> Array:
     """Log evidence of every configuration "... C" under Dirichlet(a, ..., a)."""
     xp = array_namespace(counts)
-    inside = xp.sum(_log_gamma(counts + a), axis=-1) - _log_gamma(rows + d * a)
+    inside = xp.sum(log_gamma(counts + a), axis=-1) - log_gamma(rows + d * a)
     return inside + (math.lgamma(d * a) - d * math.lgamma(a))
 
 
@@ -84,11 +101,6 @@ def log_sum_exp(values: Array) -> Array:
     xp = array_namespace(values)
     top = xp.max(values, axis=-1, keepdims=True)
     return xp.log(xp.sum(xp.exp(values - top), axis=-1)) + top[..., 0]
-
-
-def _log_gamma(x: Array) -> Array:
-    xp = array_namespace(x)
-    return log_gamma(x + 1.0) - xp.log(x)
 
 
 def _signed_log(x: Array) -> Array:
