@@ -45,10 +45,10 @@ def commit() -> str | None:
     None where it is not a checkout.
     """
     package = Path(__file__).resolve().parents[1]
-    head = _git(package, "rev-parse", "HEAD")
+    head = git_output(package, "rev-parse", "HEAD")
     if head is None:
         return None
-    return head + ("+changes" if _git(package, "status", "--porcelain", "--", ".") else "")
+    return head + ("+changes" if git_output(package, "status", "--porcelain", "--", ".") else "")
 
 
 def sources_digest() -> str:
@@ -65,7 +65,8 @@ def sources_digest() -> str:
     return digest.hexdigest()
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def git_output(folder: Path, *arguments: str) -> str | None:
+    """What git prints for the checkout around `folder`; None where there is none, or no git."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],
