@@ -23,6 +23,7 @@ MAX_CARD_BYTES = 2**20
 # The first words of the keys of each kind of network, and a key that one of its files must have.
 PREFIXES = ("em.", "judge.", "depth.")
 PRINCIPAL_PREFIXES = ("rows.", "cells.")
+PARENT_SET_PREFIX = "sets."
 
 
 def load_weights(
@@ -33,16 +34,17 @@ def load_weights(
     Parameters
     ----------
     name_or_path : str or Path
-        A name in the package's manifest ("mixture", which "pretrained" means too, "principal"), a
-        safetensors file, or a folder that holds `final.safetensors`. The card of a file
-        `x.safetensors` is `x.json` or `card.json` beside it; without one the card is empty.
+        A name in the package's manifest ("mixture", which "pretrained" means too, "principal",
+        "random_dag"), a safetensors file, or a folder that holds `final.safetensors`. The card of a
+        file `x.safetensors` is `x.json` or `card.json` beside it; without one the card is empty.
 
     Returns
     -------
     weights : dict
         Arrays by key, "<part>.<name>". Of a mixture network the parts of `PREFIXES`: the layers,
         the judge (which also holds P(K | X)), and what the training tables looked like. Of a
-        principal network its forms, `PRINCIPAL_PREFIXES`, or one of them.
+        principal network its forms, `PRINCIPAL_PREFIXES`, or one of them. Of a network that reads
+        parents "sets.<name>".
     card : dict
         The card, and under "sha256" the digest of the file that was read.
 
@@ -133,10 +135,11 @@ def _load_file(path: Path, _mtime: int, _size: int) -> tuple[dict[str, Any], dic
 def _checked(path: Path, card: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The tensors of `path` as float64, if they are those of a network we know."""
     tensors, _, data = read_safetensors(path, MAX_WEIGHT_BYTES)
-    if not _is_mixture(tensors) and not _is_principal(tensors):
+    if not any(is_one(tensors) for is_one in (_is_mixture, _is_principal, _is_parent_sets)):
         raise WeightsError(
-            f"{path}: not the weights of an EM network, whose keys begin with {PREFIXES}, nor of a "
-            f"principal network ({PRINCIPAL_PREFIXES}); found {sorted(tensors)[:5]}"
+            f"{path}: not the weights of an EM network, whose keys begin with {PREFIXES}, of a "
+            f"principal network ({PRINCIPAL_PREFIXES}), nor of one that reads parents "
+            f"({PARENT_SET_PREFIX!r}); found {sorted(tensors)[:5]}"
         )
     weights = {}
     for key, value in tensors.items():
@@ -155,3 +158,8 @@ def _is_principal(tensors: Mapping[str, Any]) -> bool:
     forms = {key.partition(".")[0] for key in tensors}
     known = all(key.startswith(PRINCIPAL_PREFIXES) for key in tensors)
     return bool(forms) and known and all(f"{form}.b_out" in tensors for form in forms)
+
+
+def _is_parent_sets(tensors: Mapping[str, Any]) -> bool:
+    known = all(key.startswith(PARENT_SET_PREFIX) for key in tensors)
+    return known and f"{PARENT_SET_PREFIX}b_out" in tensors
