@@ -48,7 +48,7 @@ def holds(table: pd.DataFrame) -> Verdict:
     verdicts = []
     for (algorithm, noisy), rows in table.groupby(["algorithm", "noisy"]):
         found = mean_interval([np.array(slopes(rows))])
-        what = f"slope of {algorithm}, {'one term at a time' if noisy else 'exact'}"
+        what = f"slope of {algorithm}, {'one term at a time' if bool(noisy) else 'exact'}"
         verdicts.append(
             Verdict.below(
                 found.value,
@@ -81,7 +81,7 @@ def figure(table: pd.DataFrame) -> Chart:
         T = sorted(rows["T"].unique())
         top = float(rows[rows["T"] == T[0]]["gap"].max())
         series.append(Series("1/sqrt(T)", T, [top * (T[0] / t) ** 0.5 for t in T], style="dashed"))
-        title = "One term at a time" if noisy else "Exact subgradients"
+        title = "One term at a time" if bool(noisy) else "Exact subgradients"
         panels.append(Panel(title, "steps T", "f(mean) - minimum", series, log_x=True, log_y=True))
     return Chart(panels, "Median over functions; bands from the least to the largest.")
 
