@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,7 +19,24 @@ if TYPE_CHECKING:
 
     from statformer.experiments.verdict import Verdict
 
-__all__ = ["Point", "measure_point", "rows_of", "table_here", "table_of_rows", "verdict_here"]
+__all__ = [
+    "Measured",
+    "Point",
+    "measure_point",
+    "rows_of",
+    "table_here",
+    "table_of_rows",
+    "verdict_here",
+]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The rows of a point; what they took in seconds by the clock, and of one core."""
+
+    rows: list[dict[str, Any]]
+    seconds: float
+    core_seconds: float
 
 
 @dataclass(frozen=True)
@@ -32,8 +50,8 @@ class Point:
     package: str = PACKAGE
 
 
-def measure_point(point: Point) -> list[dict[str, Any]]:
-    """The rows of a point; the work of the jobs.
+def measure_point(point: Point) -> Measured:
+    """The rows of a point; the work of the jobs. What loading the experiment takes is not counted.
 
     Raises RuntimeError where this process would measure with other sources than those that `point`
     was made from: a file changed on the way, or a cluster has another version installed.
@@ -44,7 +62,9 @@ def measure_point(point: Point) -> list[dict[str, Any]]:
             f"the sources of {point.name} are others here than where the run began; "
             "run it again, on a cluster with the same version of statformer installed"
         )
-    return rows_of(experiment.measure, point.name, point.cell, point.seed)
+    clock, core = time.perf_counter(), time.thread_time()
+    rows = rows_of(experiment.measure, point.name, point.cell, point.seed)
+    return Measured(rows, time.perf_counter() - clock, time.thread_time() - core)
 
 
 def rows_of(measure: Measure, name: str, cell: Cell, seed: int) -> list[dict[str, Any]]:

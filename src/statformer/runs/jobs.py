@@ -7,7 +7,6 @@ value, or one line that says why there is none.
 from __future__ import annotations
 
 import os
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,26 +34,20 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a job: `value`, or `error`, one line that is empty where all went well.
-
-    seconds    wall time of the work, where the worker lived to tell
-    """
+    """What came of a job: `value`, or `error`, one line that is empty where all went well."""
 
     key: str
     value: Any = None
     error: str = ""
-    seconds: float = 0.0
 
 
 def answer(work: Work, key: str, argument: Any) -> Outcome:
     """work(argument) at one thread; an exception becomes the error of the outcome."""
-    start = time.perf_counter()
     try:
         with threadpool_limits(1):
-            value = work(argument)
+            return Outcome(key, work(argument))
     except Exception as error:  # noqa: BLE001 - a job may raise anything, and others go on
-        return Outcome(key, error=_one_line(error), seconds=time.perf_counter() - start)
-    return Outcome(key, value, seconds=time.perf_counter() - start)
+        return Outcome(key, error=_one_line(error))
 
 
 def cores() -> int:

@@ -94,7 +94,7 @@ class _Worker:
         job, self.job = self.job, None
         if job is not None and not self.pipe.poll():
             self.end()
-            return Outcome(job.key, error=f"took more than {job.timeout:g} s", seconds=job.timeout)
+            return Outcome(job.key, error=f"took more than {job.timeout:g} s")
         self.deadline = float("inf")
         try:
             message: Outcome | None = self.pipe.recv()
