@@ -5,7 +5,7 @@ almost every row, because the rounding error of such a score has a bound. What i
 float64 differences. The answer is that of brute force in float64, ties included, at the price of
 float32.
 
-Source: ours. Axes: n context rows, q queries, d columns, g groups of rows of a block, p pairs.
+Source: ours. Axes: n context rows, q queries, d columns, p pairs.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from jaxtyping import Float, Int
 
 Matrix = np.ndarray
 ROWS = 4096  # of a block, at most
-QUERIES = 128  # of a block
-FOLD = 16  # rows of a group: a block is read once, and after that a sixteenth of it
+SCORES = 2**18  # of a block, at most: 1 MB of float32
 FEW = 1  # queries for which blocks of scores are not worth making
 MANY = 512  # rows left per query, on average, above which scores of more digits are made
 _NUMBERS = 2**16  # that a chunk of float64 differences may hold
@@ -85,17 +84,19 @@ def _sieve(
     length = np.sqrt(squares.astype(np.float64))
     roundoff, least = 1.1 * (d + 4) * float(info.eps), (d + 4) * float(info.tiny)
     left = _Left(len(queries))
-    stride = -(-n // (FOLD * -(-n // ROWS)))  # so that blocks are of nearly equal height
-    folded = np.empty((QUERIES, FOLD, stride), dtype=dtype)
-    for first, keys, farthest in _blocks(X, shift, stride * FOLD, dtype):
+    height = -(-n // -(-n // ROWS))  # so that blocks are of nearly equal height
+    width = max(1, SCORES // height)
+    made = np.empty(min(width, len(queries)) * height, dtype=dtype)
+    for first, keys, farthest in _blocks(X, shift, height, dtype):
         if not farthest < largest:
             return None
         far = np.sqrt(farthest)
         slack = roundoff * (farthest + 2.0 * length * far) + least
-        for start in range(0, len(queries), QUERIES):
-            some = slice(start, start + QUERIES)
-            scores = folded[: len(asked[some])]
-            np.matmul(asked[some], keys, out=scores.reshape(len(scores), -1))
+        for start in range(0, len(queries), width):
+            some = slice(start, start + width)
+            shape = len(asked[some]), keys.shape[1]
+            scores = made[: shape[0] * shape[1]].reshape(shape)
+            np.matmul(asked[some], keys, out=scores)
             left.add(scores, slack[some], some, first)
             if left.are_many() and left.thin().are_many():
                 return None
@@ -106,7 +107,7 @@ def _sieve(
 def _blocks(
     X: Matrix, shift: Float[np.ndarray, " d"], height: int, dtype: Any
 ) -> Iterator[tuple[int, Matrix, float]]:
-    """First row, (x, |x|^2)' "d+1 height" and the greatest |x|^2 of each; absent rows are far."""
+    """First row, (x, |x|^2)' "d+1 height" and the greatest |x|^2 of each; the last may be lower."""
     block = np.empty((height, X.shape[1] + 1), dtype=dtype)
     for first in range(0, len(X), height):
         rows = X[first : first + height]
@@ -114,8 +115,7 @@ def _blocks(
         with np.errstate(over="ignore", invalid="ignore"):
             np.subtract(rows, shift, out=keys[:, :-1], casting="same_kind")
             keys[:, -1] = _squared_lengths(keys[:, :-1])
-        block[len(rows) :, :-1], block[len(rows) :, -1] = 0.0, np.inf
-        yield first, block.T, float(keys[:, -1].max())
+        yield first, keys.T, float(keys[:, -1].max())
 
 
 def _squared_lengths(rows: Matrix) -> Matrix:
@@ -133,21 +133,31 @@ class _Left:
         self._n = 0
 
     def add(self, scores: Matrix, slack: Matrix, some: slice, first: int) -> None:
-        """Scores "q fold g" of a block: row fold * g' + g of it, g' groups, for some queries."""
-        lowest = np.minimum.reduce(scores, axis=1)
-        low = lowest.min(axis=1)
+        """Scores "q n" of a block of rows, from row `first` on, for some queries; written over.
+
+        Two searches for a least score cost a fraction of one comparison with a limit: most queries
+        have one row below it, and the second search finds those that have more.
+        """
+        lowest = scores.argmin(axis=1)
+        low = scores[np.arange(len(scores)), lowest].astype(np.float64)
         bound = self.bound[some]
         np.minimum(bound, low + slack, out=bound)
         near = np.flatnonzero(low - slack <= bound)
-        limit = bound + slack
-        place, group = np.nonzero(lowest[near] <= limit[near, None])
-        query = near[place]
-        members = scores[query, :, group]
-        pair, fold = np.nonzero(members <= limit[query, None])
-        query, group = query[pair], group[pair]
-        row = first + fold * scores.shape[2] + group
-        self._new.append((query + some.start, row, members[pair, fold] - slack[query]))
-        self._n += len(query)
+        if len(near) < len(scores):
+            scores, lowest, low, slack = (part[near] for part in (scores, lowest, low, slack))
+        limit = bound[near] + slack
+        place = np.arange(len(near))
+        self._put(some.start + near, first + lowest, low - slack)
+        scores[place, lowest] = np.inf
+        others = np.flatnonzero(scores[place, scores.argmin(axis=1)] <= limit)
+        scores, limit, slack = scores[others], limit[others], slack[others]
+        pair, row = np.nonzero(scores <= limit[:, None])
+        self._put(some.start + near[others[pair]], first + row, scores[pair, row] - slack[pair])
+
+    def _put(self, query: Matrix, row: Matrix, least: Matrix) -> None:
+        if len(query):
+            self._new.append((query, row, least))
+            self._n += len(query)
 
     def are_many(self) -> bool:
         return self._n > MANY * len(self.bound)

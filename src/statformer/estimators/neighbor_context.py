@@ -24,6 +24,7 @@ from statformer.nn.selector import Selection
 
 Matrix = np.ndarray
 ROWS, QUERIES = 2048, 64  # of a block of scores
+_PASSES, _POWERS = 16, 500  # reading a score, or taking its exponential, in multiplications
 _HASHED = 2**16  # rows hashed or compared at a time
 _SAMPLED = 4096
 
@@ -96,7 +97,9 @@ class Context:
             if temperature > 0
             else self._read_nearest
         )
-        parts = in_slices(lambda some: read(queries[some]), len(queries))
+        n, d = self.X.shape
+        cost = n * (d + (_POWERS if temperature > 0 else _PASSES))
+        parts = in_slices(lambda some: read(queries[some]), len(queries), cost)
         return Reading(
             np.concatenate([part.labels for part in parts]),
             np.concatenate([part.n_effective for part in parts]),

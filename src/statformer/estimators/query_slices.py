@@ -14,17 +14,20 @@ from typing import Any
 from threadpoolctl import ThreadpoolController
 
 LARGEST = 2048  # queries of a slice
-_WORTH_A_THREAD = 64
+_FEWEST = 64  # queries of a thread
+_WORTH_A_THREAD = 10**8  # multiplications, some milliseconds: what starting threads takes is lost
 
 
-def in_slices(work: Callable[[slice], Any], n_queries: int) -> list[Any]:
+def in_slices(work: Callable[[slice], Any], n_queries: int, cost: float) -> list[Any]:
     """`work` on consecutive slices of the queries; the results in order.
 
     As many slices run at a time as BLAS may use threads; meanwhile each matrix product takes one.
-    A few queries are one slice, whose products take all.
+    Few queries, or little work, are one slice, whose products take all. `cost` is the work of one
+    query, in multiplications of a matrix product.
     """
     n_threads = max((library["num_threads"] for library in _blas().info()), default=1)
-    n_workers = max(1, min(n_threads, n_queries // _WORTH_A_THREAD))
+    worth = int(min(n_queries / _FEWEST, n_queries * cost / _WORTH_A_THREAD))
+    n_workers = max(1, min(n_threads, worth))
     n_rounds = -(-n_queries // (LARGEST * n_workers))
     n_slices = n_rounds * n_workers
     edges = [n_queries * i // n_slices for i in range(n_slices + 1)]
