@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from statformer.estimators.bayes_net import AttentionBayesNet
 from statformer.reference.bayes_net import Structure, ancestral_sample
 
 # Wet grass: cloudy -> rain, sprinkler -> grass; the columns come in another order.
@@ -55,3 +56,10 @@ def with_gaps(codes: np.ndarray, share: float = 0.3, seed: int = 0) -> np.ndarra
     """Cells missing at random, as -1."""
     gaps = np.random.default_rng(seed).random(codes.shape) < share
     return np.where(gaps, -1, codes)
+
+
+def assert_same_network(a: AttentionBayesNet, b: AttentionBayesNet, atol: float = 1e-12) -> None:
+    """Equal structures, and tables that differ by at most `atol`."""
+    assert a.structure_ == b.structure_
+    for name, table in a.cpds_.items():
+        pd.testing.assert_frame_equal(table, b.cpds_[name], atol=atol, rtol=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from typing import Any
 
@@ -10,10 +9,9 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import ConvergenceWarning
 
-from bayes_nets import WET_GRASS, wet_grass
+from bayes_nets import WET_GRASS, assert_same_network, wet_grass
 from statformer.estimators.bayes_net import (
     AttentionBayesNet,
     ImpossibleEvidenceWarning,
@@ -28,146 +26,6 @@ def frame() -> pd.DataFrame:
 
 def fitted(frame: pd.DataFrame, **params: Any) -> AttentionBayesNet:
     return AttentionBayesNet(WET_GRASS, random_state=0, **params).fit(frame)
-
-
-def assert_same(a: AttentionBayesNet, b: AttentionBayesNet, atol: float = 1e-12) -> None:
-    assert a.structure_ == b.structure_
-    for name, table in a.cpds_.items():
-        pd.testing.assert_frame_equal(table, b.cpds_[name], atol=atol, rtol=0)
-
-
-# ---------------------------------------------------------------------------------------------
-# An estimator like the others
-
-
-def test_clone_parameters_and_repr(frame: pd.DataFrame) -> None:
-    model = fitted(frame, smoothing=0.5)
-    copy = clone(model)
-    assert copy.get_params() == model.get_params()
-    assert set(copy.get_params()) == {
-        "structure", "weights", "smoothing", "collapse", "random_state",
-    }  # fmt: skip
-    assert "smoothing=0.5" in repr(model)
-    assert not [name for name in vars(copy) if name.endswith("_")]
-    assert_same(copy.fit(frame), model)
-    assert_same(pickle.loads(pickle.dumps(model)), model)
-
-
-def test_nothing_works_before_fit(frame: pd.DataFrame) -> None:
-    model = AttentionBayesNet(WET_GRASS)
-    for call in (
-        model.sample,
-        model.to_pgmpy,
-        lambda: model.to_bif("never.bif"),
-        lambda: model.score(frame),
-        lambda: model.complete(frame),
-        lambda: model.predict_proba(frame, "rain"),
-        lambda: model.cpds_,
-        lambda: model.structure_,
-    ):
-        with pytest.raises(NotFittedError):
-            call()
-
-
-def test_fitting_leaves_the_frame_and_the_parameters_alone(frame: pd.DataFrame) -> None:
-    before, structure = frame.copy(), {k: list(v) for k, v in WET_GRASS.items()}
-    model = fitted(frame)
-    model.predict_proba(frame, "rain")
-    model.complete(frame)
-    pd.testing.assert_frame_equal(frame, before)
-    assert model.structure == structure
-
-
-def test_column_order_does_not_matter(frame: pd.DataFrame) -> None:
-    model = fitted(frame)
-    turned = frame[frame.columns[::-1]]
-    assert_same(fitted(turned), model)
-    pd.testing.assert_frame_equal(
-        model.predict_proba(turned, "rain"), model.predict_proba(frame, "rain")
-    )
-    assert list(model.sample(2).columns) == list(frame.columns)
-    assert list(fitted(turned).sample(2).columns) == list(turned.columns)
-    assert list(model.feature_names_in_) == list(frame.columns)
-    assert model.n_features_in_ == 4
-
-
-def test_samples_have_the_types_of_the_columns(frame: pd.DataFrame) -> None:
-    drawn = fitted(frame).sample(50)
-    pd.testing.assert_series_equal(drawn.dtypes, frame.dtypes)
-    for name in frame:
-        assert set(drawn[name]) <= set(frame[name])
-    assert drawn["sprinkler"].cat.ordered
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        pd.Series(["b", "a", "b", "c"]),
-        pd.Series(["b", "a", "b", "c"], dtype=object),
-        pd.Series([3, 1, 3, 10]),
-        pd.Series([3, 1, 3, 10], dtype="Int64"),
-        pd.Series([70_001, 69_999, 70_001, 70_400]),
-        pd.Series([-40_000, -40_001, -40_001, -40_000]),
-        pd.Series([250, 1, 250, 3], dtype="uint8"),
-        pd.Series([2**62, -(2**62), 0, 0]),
-        pd.Series([True, False, True, True]),
-        pd.Series([0.5, 1.5, 0.5, 2.0]),
-        pd.Series(["b", "a", "b", "c"], dtype=pd.CategoricalDtype(["c", "b", "a", "unused"])),
-        pd.Series(pd.to_datetime(["2020-01-02", "2020-01-01", "2020-01-02", "2021-01-01"])),
-        pd.Series([1, "a", 1, None], dtype=object),
-    ],
-    ids=lambda values: str(values.dtype),
-)
-def test_every_type_of_category_makes_the_round_trip(values: pd.Series) -> None:
-    frame = pd.DataFrame({"x": values, "y": [0, 1, 0, 1]})
-    model = AttentionBayesNet({"x": ["y"]}, random_state=0).fit(frame)
-    drawn = model.sample(20)
-    assert drawn["x"].dtype == values.dtype
-    assert set(drawn["x"]) <= set(values.dropna())
-    p = model.predict_proba(frame, "x")
-    assert list(p.columns) == list(model.categories_["x"])
-    np.testing.assert_allclose(p.sum(axis=1), 1.0)
-    filled = model.complete(frame)
-    assert filled["x"].dtype == values.dtype
-    assert not filled.isna().any(axis=None)
-
-
-def test_wholly_new_indices_are_kept(frame: pd.DataFrame) -> None:
-    turned = frame.set_index(frame.index[::-1] + 100)
-    assert fitted(frame).predict_proba(turned, "rain").index.equals(turned.index)
-    assert fitted(frame).complete(turned).index.equals(turned.index)
-
-
-@pytest.mark.parametrize("gaps", [False, True])
-def test_a_weight_is_a_repeated_row(frame: pd.DataFrame, gaps: bool) -> None:
-    frame = frame.mask(np.random.default_rng(3).random(frame.shape) < 0.2) if gaps else frame
-    frame = frame.dropna(how="all")
-    weight = np.random.default_rng(1).integers(0, 4, len(frame))
-    repeated = frame.loc[frame.index.repeat(weight)]
-    assert_same(fitted(frame).fit(frame, sample_weight=weight), fitted(repeated), atol=1e-10)
-    model = fitted(frame, smoothing=1.0)
-    assert model.score(frame, sample_weight=weight) == pytest.approx(model.score(repeated))
-
-
-def test_a_row_of_weight_zero_is_absent(frame: pd.DataFrame) -> None:
-    odd = frame.astype({"rain": object})
-    odd.loc[0, "rain"] = "hail"
-    weight = np.ones(len(odd))
-    weight[0] = 0.0
-    model = AttentionBayesNet(WET_GRASS).fit(odd, weight)
-    assert list(model.categories_["rain"]) == ["no", "yes"]
-    assert_same(model, AttentionBayesNet(WET_GRASS).fit(odd.iloc[1:]))
-
-
-def test_random_state(frame: pd.DataFrame) -> None:
-    model = fitted(frame)
-    pd.testing.assert_frame_equal(model.sample(30), model.sample(30))
-    model.random_state = np.random.default_rng(0)
-    assert not model.sample(30).equals(model.sample(30))
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
-    model.random_state = None
-    model.sample(3)
-    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 
 
 # ---------------------------------------------------------------------------------------------
@@ -222,7 +80,7 @@ def test_the_attention_network_equals_the_tables(n: int, smoothing: float) -> No
         )
         for collapse in (True, False)
     )
-    assert_same(network, table, atol=1e-9)
+    assert_same_network(network, table, atol=1e-9)
     assert network.n_unseen_ == table.n_unseen_
     for target in ("grass", "cloudy"):
         pd.testing.assert_frame_equal(
@@ -352,9 +210,13 @@ def test_nothing_is_ever_nan(frame: pd.DataFrame) -> None:
         ({"structure": {"rain": ["rain"]}}, "cycle"),
         ({"structure": {"rain": ["cloudy", "cloudy"]}}, "twice"),
         ({"structure": {}}, "no variable"),
-        ({"structure": None}, "structure=None"),
         ({"structure": "net.xml"}, ".bif file"),
-        ({"structure": WET_GRASS, "weights": "pretrained"}, "only 'constructed'"),
+        ({"structure": WET_GRASS, "order": "columns"}, "order='columns' is for structure=None"),
+        ({"structure": WET_GRASS, "max_parents": 2}, "max_parents=2 is for structure=None"),
+        ({"max_parents": 0}, "max_parents=0 should be at least 1"),
+        ({"order": ["rain", "grass"]}, "column 'sprinkler' is left out"),
+        ({"order": ["rain", "grass", "snow"]}, "'snow' is no column"),
+        ({"order": ["rain", "rain", "grass", "cloudy", "sprinkler"]}, "listed twice"),
         ({"structure": WET_GRASS, "smoothing": -1.0}, "smoothing"),
         ({"structure": WET_GRASS, "smoothing": np.nan}, "smoothing"),
         ({"structure": WET_GRASS, "smoothing": "1"}, "smoothing"),
@@ -373,6 +235,8 @@ def test_wrong_arguments_are_refused(frame: pd.DataFrame, params: dict, match: s
         ({"structure": 3}, "networkx DiGraph"),
         ({"structure": nx.Graph([("rain", "grass")])}, "networkx DiGraph"),
         ({"structure": WET_GRASS, "collapse": "yes"}, "collapse"),
+        ({"order": "rain"}, "order='rain' should be a list"),
+        ({"structure": WET_GRASS, "weights": 3}, "weights=3 should be"),
     ],
 )
 def test_arguments_of_a_wrong_type_are_refused(

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
-from sklearn.base import BaseEstimator
+from jaxtyping import Float
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
@@ -22,10 +21,19 @@ from statformer.estimators.base import CONSTRUCTED, as_generator, check_count, c
 from statformer.estimators.bayes_net_attention import AttentionTables
 from statformer.estimators.bayes_net_columns import MISSING, CategoryColumn
 from statformer.estimators.bayes_net_em import expected_counts
-from statformer.estimators.bayes_net_export import as_pgmpy, save_bif
+from statformer.estimators.bayes_net_fitted import FittedBayesNet
+from statformer.estimators.bayes_net_frames import (
+    checked_columns,
+    checked_frame,
+    encoded,
+    filled_column,
+)
 from statformer.estimators.bayes_net_inference import log_likelihood, most_probable, posterior
-from statformer.estimators.bayes_net_structure import NamedStructure, read_structure
-from statformer.estimators.bayes_net_tables import Codes, Tables, check_sizes, count, estimate
+from statformer.estimators.bayes_net_joint import most_probable_together
+from statformer.estimators.bayes_net_reading import most_parents, read_rows
+from statformer.estimators.bayes_net_structure import NamedStructure, named_order, read_structure
+from statformer.estimators.bayes_net_tables import Codes, check_sizes, count, estimate
+from statformer.estimators.bayes_net_weights import parent_set_network, smoothed_tables
 
 
 class UnseenConfigurationWarning(UserWarning):
@@ -36,8 +44,12 @@ class ImpossibleEvidenceWarning(UserWarning):
     """Known cells of a row have probability 0 together."""
 
 
-class AttentionBayesNet(BaseEstimator):
-    """A discrete Bayesian network of known structure, whose tables attention reads from the rows.
+class IncompleteRowsWarning(UserWarning):
+    """Rows with missing cells took no part in the search for a structure."""
+
+
+class AttentionBayesNet(FittedBayesNet):
+    """A discrete Bayesian network whose tables, and if need be its structure, are read from rows.
 
     The table of a variable is
 
@@ -47,62 +59,91 @@ class AttentionBayesNet(BaseEstimator):
     smoothing 0. On a fixed structure this collapses to a table of counts; `collapse=False` runs the
     attention layers instead, and agrees up to their stated error (1e-9 in L1).
 
+    With structure=None a network that compares candidate sets of parents reads the structure: in a
+    known order every variable takes its most probable set, without one the best structure over all
+    orders is found exactly.
+
     Parameters
     ----------
-    structure : {child: [parents]}, networkx DiGraph, pgmpy model or path of a .bif file
+    structure : {child: [parents]}, networkx DiGraph, pgmpy model, path of a .bif file, or None
         Roots may be left out of a mapping. States that a file or a pgmpy model declares are the
         categories of the columns; else these are those of the column's type, or its values, sorted.
-    weights : "constructed"
-        The two attention layers of `constructions.bayes_net`, into which the structure is written.
+        None: the structure is read from the rows.
+    order : None, list of all columns, or "columns"
+        For structure=None: the columns with parents before children; "columns" takes them as they
+        stand. None: no order is known, and `structure_` is one network of the class that
+        `equivalence_class_` describes.
+    max_parents : int or None
+        For structure=None: the most parents of a variable. None: as many as the limits allow;
+        `max_parents_` tells.
+    weights : "constructed", "pretrained" or path of a .safetensors file
+        "constructed": the two attention layers of `constructions.bayes_net`, into which the
+        structure is written; with structure=None, exact Bayesian comparison of the parent sets
+        (`constructions.parent_sets`) finds it. "pretrained" or a path: the learned network of
+        parent sets finds it, and smooths the tables of the parents, given or found.
     smoothing : float
         Added to every count. With 0, a configuration of parents that was never seen is answered
-        from the rows that agree with it on the largest number of parents.
+        from the rows that agree with it on the largest number of parents. Must be 0 where the
+        weights are learned: they smooth by themselves.
     collapse : bool
-        True: tables of counts. False: the attention layers, whose cost grows with the rows of the
-        fit; rows with missing cells cannot be fitted so.
+        True: tables. False: the attention layers of the constructed network, whose cost grows with
+        the rows of the fit; rows with missing cells cannot be fitted so.
     random_state : int, RandomState, Generator or None
         Source of `sample`. None gives fresh numbers, without touching numpy's global state.
 
     Attributes
     ----------
     structure_ : {variable: list of parents}.
+    equivalence_class_ : (directed, undirected) edges that all networks of the same independences
+        share.
+    edge_probabilities_ : DataFrame of p(row is a parent of column | rows); of a structure read in a
+        known order.
+    edge_strengths_ : Series of the log odds of every edge, in nats; of a structure read from rows.
+    max_parents_ : the most parents that were sought, or that the given structure has.
     categories_ : {variable: Index of its categories}.
     cpds_ : {variable: DataFrame}, a row per configuration of parents, a column per category.
     n_unseen_ : {variable: number of configurations of its parents that were never seen}; 0 with
-        smoothing.
+        smoothing and with learned weights.
     n_iter_, converged_ : of EM, where cells were missing; 0 and True else.
     n_features_in_, feature_names_in_ : as in scikit-learn.
 
     Notes
     -----
     A row of weight 2 equals two rows, and a row of weight 0 is absent. Missing cells (NaN, None)
-    are summed out, in `fit` by EM; cells are taken to be missing at random. Inference is exact, and
-    refused with a ValueError where it needs too much memory.
+    are summed out, in `fit` by EM; cells are taken to be missing at random. A structure is read
+    from the rows without missing cells, with a warning that counts the others, which asks for more:
+    that what is missing does not depend on the values. Learned smoothing is applied to the expected
+    counts of EM. Inference is exact, and refused with a ValueError where it needs too much memory.
+
+    Limits of structure=None: 16 columns without an order, and for each variable 2,048 candidate
+    sets of parents, whose tables have 524,288 cells in all; 1,024 categories of a column in any
+    case. Up to 12 columns of two categories, or 9 of three, every number of parents is possible.
 
     Source: Cao et al. (arXiv 2501.02547) for the two layers; weights, back-off and smoothing ours.
+    Search over orders: Silander and Myllymaki (2006).
     """
-
-    _named: NamedStructure
-    _columns: tuple[CategoryColumn, ...]
-    _tables: Tables
 
     def __init__(
         self,
-        structure: Any,
+        structure: Any = None,
         *,
+        order: Any = None,
+        max_parents: int | None = None,
         weights: str | Path = CONSTRUCTED,
         smoothing: float = 0.0,
         collapse: bool = True,
         random_state: Any = None,
     ) -> None:
         self.structure = structure
+        self.order = order
+        self.max_parents = max_parents
         self.weights = weights
         self.smoothing = smoothing
         self.collapse = collapse
         self.random_state = random_state
 
     def fit(self, df: pd.DataFrame, sample_weight: Any = None) -> AttentionBayesNet:
-        """Read the tables from the rows.
+        """Read the tables, and with structure=None the structure, from the rows.
 
         Parameters
         ----------
@@ -112,25 +153,63 @@ class AttentionBayesNet(BaseEstimator):
 
         Raises ValueError for columns that the structure lacks or the table lacks, columns without
         a value or with too many, values outside the declared states, a structure with a cycle, a
-        table that is too large, or arguments out of range; TypeError for what is no DataFrame.
+        table that is too large, more than the limits of structure=None, or arguments out of range;
+        TypeError for what is no DataFrame; WeightsError for a file of another network.
         """
         self._check_arguments()
-        named = read_structure(self.structure)
-        frame = _checked(df, named.names, complete=True)
+        named = None if self.structure is None else read_structure(self.structure)
+        names = _column_names(df) if named is None else named.names
+        states = {} if named is None else named.states
+        frame = checked_columns(df, names, complete=True)
         weight = check_weights_of_rows(sample_weight, len(frame))
         if not weight.all():
             frame, weight = frame[weight > 0], weight[weight > 0]
-        read = [CategoryColumn.of(frame[name], named.states.get(name)) for name in named.names]
+        read = [CategoryColumn.of(frame[name], states.get(name)) for name in names]
         columns = tuple(column for column, _ in read)
-        sizes = tuple(len(column) for column in columns)
-        check_sizes(named.structure, sizes, named.names)
         codes = np.stack([numbers for _, numbers in read])
-        has_weight = sample_weight is not None
+        weighted = None if sample_weight is None else weight
+        if named is None:
+            named = self._read(names, columns, codes, weighted)
+        else:
+            self._reading, self.max_parents_ = None, named.structure.in_degree
+        sizes = tuple(len(column) for column in columns)
+        check_sizes(named.structure, sizes, names)
         self._named, self._columns = named, columns
-        self._fit_tables(codes, sizes, weight if has_weight else None)
+        self._fit_tables(codes, sizes, weighted)
         self.feature_names_in_ = np.array(list(df.columns), dtype=object)
         self.n_features_in_ = len(columns)
         return self
+
+    def _read(
+        self,
+        names: tuple[Hashable, ...],
+        columns: Sequence[CategoryColumn],
+        codes: Codes,
+        weight: Float[np.ndarray, " n"] | None,
+    ) -> NamedStructure:
+        """The structure, from the rows without missing cells."""
+        order = named_order(self.order, names)
+        sizes = [len(column) for column in columns]
+        most = most_parents(sizes, names, self.max_parents, ordered=order is not None)
+        whole = np.asarray((codes >= 0).all(axis=0))
+        if not whole.any():
+            raise ValueError(
+                "structure=None: every row of df has a missing cell; pass a structure, or leave "
+                "out the columns with most of them"
+            )
+        if not whole.all():
+            warnings.warn(
+                f"{(~whole).sum():,} of {len(whole):,} rows have missing cells; the structure was "
+                "sought in the others, which is right where cells are missing for no reason (the "
+                "tables use all rows)",
+                IncompleteRowsWarning,
+                stacklevel=3,
+            )
+            codes, weight = codes[:, whole], None if weight is None else weight[whole]
+        network = parent_set_network(self.weights)
+        self._reading = read_rows(network, codes, sizes, weight, order, most)
+        self.max_parents_ = most
+        return NamedStructure(names, self._reading.structure)
 
     def _fit_tables(
         self, codes: Codes, sizes: tuple[int, ...], weight: Float[np.ndarray, " n"] | None
@@ -157,6 +236,9 @@ class AttentionBayesNet(BaseEstimator):
                 )
         else:
             counts = count(structure, sizes, codes, weight)
+        if self.weights != CONSTRUCTED:
+            self._tables = smoothed_tables(parent_set_network(self.weights), structure, counts)
+            return
         self._tables = estimate(structure, counts, self.smoothing)
         if not self.collapse:
             weight = np.ones(codes.shape[1]) if weight is None else weight
@@ -191,7 +273,7 @@ class AttentionBayesNet(BaseEstimator):
         """
         check_is_fitted(self)
         m = self._number(target)
-        frame = _checked(df, self._named.names, ignored=target)
+        frame = checked_columns(df, self._named.names, ignored=target)
         codes = self._codes(frame)
         p, impossible = posterior(self._tables, codes, m)
         if impossible.any():
@@ -210,30 +292,35 @@ class AttentionBayesNet(BaseEstimator):
             p, index=frame.index, columns=pd.Index(self._columns[m].categories, name=target)
         )
 
-    def complete(self, df: pd.DataFrame) -> pd.DataFrame:
-        """The rows with each missing cell at its most probable category, given the known cells.
+    def complete(self, df: pd.DataFrame, *, joint: bool = False) -> pd.DataFrame:
+        """The rows with their missing cells filled, given the known cells.
 
-        Every cell is filled by itself, so that as many as possible are right. Absent columns are
-        added, in the order of the fit.
+        joint=False: every cell by itself at its most probable category, so that as many as possible
+        are right. joint=True: all cells of a row at their most probable combination, so that as
+        many rows as possible are right as a whole. Absent columns are added, in the order of the
+        fit.
+
+        Raises ValueError for an unknown column or value, and where a combination needs too much
+        memory.
         """
         check_is_fitted(self)
-        frame = _checked(df, self._named.names)
+        frame = checked_columns(df, self._named.names)
         codes = self._codes(frame)
         filled = frame.copy()
         n_unseen = int(self._tables.meets_unseen(range(len(codes)), codes).sum())
-        full = most_probable(self._tables, codes)
+        full = (most_probable_together if joint else most_probable)(self._tables, codes)
         for m, column in enumerate(self._columns):
             gaps = np.flatnonzero(codes[m] < 0)
             if len(gaps):
                 values = column.decode(full[m]).set_axis(frame.index)
-                filled[column.name] = _filled(frame.get(column.name), values, gaps)
+                filled[column.name] = filled_column(frame.get(column.name), values, gaps)
         self._tell_unseen(n_unseen, len(frame))
         return filled[[name for name in self.feature_names_in_ if name in filled]]
 
     def score_samples(self, df: pd.DataFrame) -> Float[np.ndarray, " n"]:
         """log p(known cells) of each row in nats; -inf for a row that the tables exclude."""
         check_is_fitted(self)
-        codes = self._codes(_checked(df, self._named.names))
+        codes = self._codes(checked_columns(df, self._named.names))
         n_unseen = int(self._tables.meets_unseen(range(len(codes)), codes).sum())
         self._tell_unseen(n_unseen, codes.shape[1])
         return log_likelihood(self._tables, codes)
@@ -245,61 +332,32 @@ class AttentionBayesNet(BaseEstimator):
         counted = weight > 0
         return float(np.average(found[counted], weights=weight[counted]))
 
-    @property
-    def structure_(self) -> dict[Hashable, list[Hashable]]:
-        """Parents of every variable."""
-        check_is_fitted(self)
-        return {name: self._named.parents_of(name) for name in self._named.names}
-
-    @property
-    def categories_(self) -> dict[Hashable, pd.Index]:
-        """Categories of every variable."""
-        check_is_fitted(self)
-        return {column.name: column.categories for column in self._columns}
-
-    @property
-    def n_unseen_(self) -> dict[Hashable, int]:
-        """Configurations of the parents of every variable that were never seen."""
-        check_is_fitted(self)
-        return dict(zip(self._named.names, self._tables.n_unseen, strict=True))
-
-    @property
-    def cpds_(self) -> dict[Hashable, pd.DataFrame]:
-        """Tables of every variable; rows are configurations, the last parent running fastest."""
-        check_is_fitted(self)
-        categories, tables = self.categories_, {}
-        for name, table in zip(self._named.names, self._tables.probabilities, strict=True):
-            parents = self._named.parents_of(name)
-            rows: pd.Index = pd.RangeIndex(1)
-            if parents:
-                rows = pd.MultiIndex.from_product([categories[p] for p in parents], names=parents)
-            columns = pd.Index(categories[name], name=name)
-            tables[name] = pd.DataFrame(table.reshape(len(rows), -1), index=rows, columns=columns)
-        return tables
-
-    def to_pgmpy(self) -> Any:
-        """The network as a pgmpy DiscreteBayesianNetwork; needs pgmpy."""
-        check_is_fitted(self)
-        return as_pgmpy(self._named, self._columns, self._tables)
-
-    def to_bif(self, path: str | Path) -> None:
-        """Write structure and tables to a .bif file, which other programs read.
-
-        Raises ValueError for names that the format cannot hold.
-        """
-        check_is_fitted(self)
-        save_bif(self._named, self._columns, self._tables, Path(path))
-
     def _check_arguments(self) -> None:
-        if self.weights != CONSTRUCTED:
-            raise ValueError(
-                f"weights={self.weights!r}: only 'constructed' is there for Bayesian networks"
-            )
         if not isinstance(self.collapse, (bool, np.bool_)):
             raise TypeError(f"collapse={self.collapse!r} should be True or False")
         is_number = isinstance(self.smoothing, numbers.Real)
         if not is_number or not np.isfinite(self.smoothing) or self.smoothing < 0:
             raise ValueError(f"smoothing={self.smoothing!r} should be a finite number from 0 on")
+        if self.max_parents is not None:
+            check_count("max_parents", self.max_parents)
+        if self.structure is not None and (self.order, self.max_parents) != (None, None):
+            name = "max_parents" if self.order is None else "order"
+            raise ValueError(
+                f"{name}={getattr(self, name)!r} is for structure=None; a structure that is given "
+                "says which parents a variable has"
+            )
+        if self.weights != CONSTRUCTED:
+            parent_set_network(self.weights)
+            if self.smoothing:
+                raise ValueError(
+                    f"smoothing={self.smoothing!r}: learned weights smooth by themselves; leave it "
+                    "at 0, or take weights='constructed'"
+                )
+            if not self.collapse:
+                raise ValueError(
+                    f"collapse=False runs the attention layers of weights='constructed'; "
+                    f"weights={str(self.weights)!r} needs collapse=True"
+                )
 
     def _number(self, target: Hashable) -> int:
         if target not in self._named.names:
@@ -310,7 +368,7 @@ class AttentionBayesNet(BaseEstimator):
         return self._named.names.index(target)
 
     def _codes(self, frame: pd.DataFrame) -> Codes:
-        return _encoded(self._columns, frame)
+        return encoded(self._columns, frame)
 
     def _tell_unseen(self, n_unseen: int, n_rows: int) -> None:
         if n_unseen:
@@ -323,49 +381,8 @@ class AttentionBayesNet(BaseEstimator):
             )
 
 
-def _checked(
-    df: Any, names: Sequence[Hashable], *, complete: bool = False, ignored: Hashable = None
-) -> pd.DataFrame:
-    """The columns of the table that the structure names.
-
-    `complete` asks for all of them; the column `ignored` is left out.
-    """
-    if not isinstance(df, pd.DataFrame):
-        raise TypeError(f"df is a {type(df).__name__}; pass a pandas DataFrame with named columns")
-    if df.columns.has_duplicates:
-        twice = df.columns[df.columns.duplicated()][0]
-        raise ValueError(f"df has two columns {twice!r}; rename one")
-    unknown = [name for name in df.columns if name not in names]
-    if unknown:
-        raise ValueError(
-            f"df has a column {unknown[0]!r} that is no variable of the structure "
-            f"({len(unknown)} such); drop it, or add it to the structure"
-        )
-    absent = [name for name in names if name not in df.columns]
-    if complete and absent:
-        raise ValueError(f"df has no column {absent[0]!r}, which the structure names")
-    if complete and not len(df):
-        raise ValueError("df has no rows; at least one is needed")
-    return df.drop(columns=[ignored]) if ignored in df.columns else df
-
-
-def _encoded(columns: Sequence[CategoryColumn], frame: pd.DataFrame) -> Codes:
-    """Codes "v n" of the smallest type that holds them; an absent column is missing everywhere."""
-    kind = np.int8 if max(map(len, columns)) <= 127 else np.int16
-    codes = np.full((len(columns), len(frame)), MISSING, dtype=kind)
-    for m, column in enumerate(columns):
-        if column.name in frame.columns:
-            codes[m] = column.encode(frame[column.name])
-    return codes
-
-
-def _filled(given: pd.Series | None, values: pd.Series, gaps: Int[np.ndarray, " k"]) -> pd.Series:
-    """A column with its gaps filled by `values`; an absent one is made of them alone."""
-    if given is None:
-        return values
-    filled = given.copy()
-    if isinstance(filled.dtype, pd.CategoricalDtype):
-        new = [c for c in values.cat.categories if c not in filled.cat.categories]
-        filled = filled.cat.add_categories(new)
-    filled.iloc[gaps] = values.array[gaps]
-    return filled
+def _column_names(df: pd.DataFrame) -> tuple[Hashable, ...]:
+    names = tuple(checked_frame(df).columns)
+    if not names:
+        raise ValueError("df has no columns; pass one per variable")
+    return names

@@ -26,7 +26,7 @@ Array = np.ndarray
 
 MAX_NUMBERS = 2**24  # of one intermediate result
 WRITTEN_OUT = 2**20  # up to so many numbers a product is written out; finding a path costs more
-_BATCH = -1  # the axis of the rows, beside the variables
+BATCH = -1  # the axis of the rows, beside the variables
 
 
 def posterior(
@@ -123,17 +123,17 @@ def _contracted(
     """The same along a path of opt_einsum, for the rows `codes`."""
     sizes, unknown = tables.sizes, set(group.unknown)
     operands = [
-        _sliced(tables.probabilities[m], (*tables.structure.parents[m], m), unknown, sizes, codes)
+        sliced(tables.probabilities[m], (*tables.structure.parents[m], m), unknown, sizes, codes)
         for m in group.factors
     ]
-    has_rows = any(_BATCH in axes for _, axes in operands)
-    output = (_BATCH, *answer) if has_rows else answer
+    has_rows = any(BATCH in axes for _, axes in operands)
+    output = (BATCH, *answer) if has_rows else answer
     path, per_row = _path(operands, output)
     result = np.empty((codes.shape[1], *(sizes[u] for u in answer)))
     for rows in chunks(len(result), max(1, MAX_NUMBERS // 4 // per_row)):
         pieces: list[Any] = []
         for array, axes in operands:
-            pieces += [array[rows] if _BATCH in axes else array, _labels(axes)]
+            pieces += [array[rows] if BATCH in axes else array, _labels(axes)]
         result[rows] = opt_einsum.contract(*pieces, _labels(output), optimize=path)
     return result
 
@@ -195,7 +195,7 @@ def _path(
     """A contraction path, and the numbers that its largest intermediate result has per row."""
     pieces: list[Any] = []
     for array, axes in operands:
-        pieces += [array[:1] if _BATCH in axes else array, _labels(axes)]
+        pieces += [array[:1] if BATCH in axes else array, _labels(axes)]
     largest = 0
     for effort in ("auto", "random-greedy"):
         path, info = opt_einsum.contract_path(*pieces, _labels(output), optimize=effort)
@@ -208,7 +208,7 @@ def _path(
     )
 
 
-def _sliced(
+def sliced(
     table: Array,
     family: tuple[int, ...],
     unknown: set[int],
@@ -222,7 +222,7 @@ def _sliced(
         return table, free
     turned = np.transpose(table, [family.index(u) for u in (*fixed, *free)])
     flat = turned.reshape(math.prod(sizes[u] for u in fixed), *turned.shape[len(fixed) :])
-    return flat[configurations(fixed, sizes, codes)], (_BATCH, *free)
+    return flat[configurations(fixed, sizes, codes)], (BATCH, *free)
 
 
 def distinct(

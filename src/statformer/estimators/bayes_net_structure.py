@@ -5,13 +5,15 @@ Axes: v variables.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from statformer.estimators.bif import read_bif
 from statformer.reference.bayes_net import CycleError, Structure
+
+COLUMNS = "columns"  # order=: as the columns stand
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,6 @@ def read_structure(source: Any) -> NamedStructure:
     Raises TypeError for anything else, FileNotFoundError, BifError, and ValueError for a parent
     that is listed twice or a cycle, which is named.
     """
-    if source is None:
-        raise ValueError(
-            "structure=None: no weights that read a structure from the rows are there yet; pass "
-            "{child: [parents]}, a networkx DiGraph, a pgmpy model or the path of a .bif file"
-        )
     if isinstance(source, Mapping):
         return _named({child: _listed(child, parents) for child, parents in source.items()})
     if isinstance(source, (str, Path)):
@@ -55,6 +52,34 @@ def read_structure(source: Any) -> NamedStructure:
         f"structure is a {type(source).__name__}; pass {{child: [parents]}}, a networkx DiGraph, a "
         "pgmpy model or the path of a .bif file"
     )
+
+
+def named_order(order: Any, names: Sequence[Hashable]) -> list[int] | None:
+    """Numbers of the variables, parents before children; None where no order is known.
+
+    Raises TypeError for what is neither "columns" nor a list of names, ValueError for a list that
+    does not hold every name once.
+    """
+    if order is None:
+        return None
+    if isinstance(order, str) and order == COLUMNS:
+        return list(range(len(names)))
+    if isinstance(order, (str, bytes)) or not isinstance(order, Iterable):
+        raise TypeError(
+            f"order={order!r} should be a list of all columns, parents before children, or "
+            "'columns', which takes them as they stand"
+        )
+    listed = list(order)
+    unknown = [name for name in listed if name not in names]
+    absent = [name for name in names if name not in listed]
+    if unknown or absent or len(listed) > len(names):
+        what = "a column is listed twice"
+        if unknown:
+            what = f"{unknown[0]!r} is no column"
+        elif absent:
+            what = f"column {absent[0]!r} is left out"
+        raise ValueError(f"order={listed!r}: {what}; list every column of df once")
+    return [list(names).index(name) for name in listed]
 
 
 def _listed(child: Hashable, parents: Any) -> list[Hashable]:
