@@ -1,6 +1,6 @@
 """Slopes of straight lines, such as exponents of rates, with bootstrap intervals.
 
-Axes: q points, in whatever coordinates the line is straight; take logarithms before.
+Axes: q points, in whatever coordinates the line is straight; take log10 before.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def fit_line(
     rng: np.random.Generator,
     seeds: np.ndarray | None = None,
     *,
-    log_base: float = np.e,
+    log_base: float = 10.0,
 ) -> Fit:
     """Least squares of y on x; the interval is the percentile bootstrap over points or seeds.
 
@@ -62,8 +62,8 @@ def fit_line(
     seeds     of each point, "q". With at least two, all points of a seed are drawn together: those
               of one seed share their luck, and points drawn apart would look more certain than they
               are
-    log_base  base of the logarithms in x (e for `np.log`, 10 for `np.log10`); the decades are
-              (max x - min x) log10(log_base)
+    log_base  base of the logarithms in x, 10 for `np.log10` and e for `np.log`; the decades are
+              (max x - min x) log10(log_base), and mean nothing where x is no logarithm
 
     Draws of which all points share one x have no slope and are left out. Raises ValueError for
     fewer than three points, points that are not finite, and a single x.
