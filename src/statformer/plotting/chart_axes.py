@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,9 +10,9 @@ import numpy as np
 
 from statformer._extras import require
 from statformer.plotting.chart import Panel
+from statformer.plotting.chart_text import number_text, printable, wrapped
 
 _MOST_PLACES = 7  # so many places on a logarithmic axis are ticks themselves
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def linear_or_log(ax: Any, panel: Panel) -> None:
@@ -34,33 +33,18 @@ def dress_axes(ax: Any, panel: Panel, *, ink: str, muted: str, frame: str) -> No
         label_ticks(ax.xaxis, sorted(set(_places(panel))))
     label_ticks(ax.yaxis, sorted(set(panel.heat.y)) if panel.heat is not None else ())
     if panel.title:
-        title = "\n".join(textwrap.wrap(panel.title, 44))
-        ax.set_title(title, fontsize=10.5, color=ink, pad=7, loc="left")
+        ax.set_title(wrapped(panel.title, 44), fontsize=10.5, color=ink, pad=7, loc="left")
     zeros = any(y == 0 for one in panel.series for y in one.y) and ax.get_yscale() == "log"
     x_label = f"{panel.x_label} (▽ is 0)" if zeros else panel.x_label
-    ax.set_xlabel("\n".join(textwrap.wrap(x_label, 44)), fontsize=9.5, color=ink)
-    ax.set_ylabel("\n".join(textwrap.wrap(panel.y_label, 32)), fontsize=9.5, color=ink)
-    ax.tick_params(which="both", colors=muted, length=3, width=0.8, labelsize=9)
-    ax.tick_params(which="minor", length=0)
+    ax.set_xlabel(wrapped(x_label, 44), fontsize=9.5, color=ink)
+    ax.set_ylabel(wrapped(panel.y_label, 32), fontsize=9.5, color=ink)
+    ax.tick_params(colors=muted, length=3, width=0.8, labelsize=9)
     if panel.heat is None:
         ax.grid(axis="y", color=frame, alpha=0.45, lw=0.6, zorder=0)
         ax.set_axisbelow(True)
     for side, spine in ax.spines.items():
         spine.set_visible(side in {"left", "bottom"})
         spine.set_color(frame)
-
-
-def number_text(value: float) -> str:
-    """0.01, 250 and 20k as they are; 2·10⁻⁵ and 10⁶ in powers of ten."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    if 1e-3 <= abs(value) < 1e5:
-        text = f"{value:.4g}" if abs(value) < 1e4 else f"{value / 1000:.4g}k"
-        return text.replace("-", "−")
-    power = math.floor(math.log10(abs(value)) + 1e-9)
-    factor = f"{value / 10.0**power:.3g}".replace("-", "−")
-    ten = "10" + str(power).translate(_SUPERSCRIPTS)
-    return ten if factor == "1" else f"−{ten}" if factor == "−1" else f"{factor}·{ten}"
 
 
 def _places(panel: Panel) -> list[float]:
@@ -73,7 +57,7 @@ def label_ticks(axis: Any, places: Iterable[float] = ()) -> None:
     """Round numbers as ticks; on a logarithmic axis with few places, these places themselves."""
     ticker = require("matplotlib.ticker", "plot")
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: number_text(value)))
-    axis.set_minor_formatter(ticker.NullFormatter())
+    axis.set_minor_locator(ticker.NullLocator())
     if axis.get_scale() != "log":
         axis.set_major_locator(ticker.MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
         return
@@ -81,7 +65,6 @@ def label_ticks(axis: Any, places: Iterable[float] = ()) -> None:
     low, high = axis.get_view_interval()
     if 1 < len(places) <= _MOST_PLACES and _apart(places):
         axis.set_major_locator(ticker.FixedLocator(places))
-        axis.set_minor_locator(ticker.NullLocator())
     elif high / low < 20.0:
         axis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
     else:
@@ -95,10 +78,9 @@ def _apart(places: list[float]) -> bool:
 
 
 def _name_categories(ax: Any, categories: Iterable[str]) -> None:
-    names = [name if len(name) <= 28 else f"{name[:27]}…" for name in map(str, categories)]
+    names = [name if len(name) <= 28 else f"{name[:27]}…" for name in map(printable, categories)]
     if max((len(name) for name in names), default=0) * len(names) > 44:
         ax.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
     else:
         ax.set_xticks(range(len(names)), names)
     ax.set_xlim(-0.6, len(names) - 0.4)
-    ax.minorticks_off()

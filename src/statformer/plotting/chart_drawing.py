@@ -7,8 +7,6 @@ in it. Figures are made without pyplot; `plotting.chart_svg` turns them into SVG
 from __future__ import annotations
 
 import math
-import textwrap
-import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ from jaxtyping import Float
 from statformer._extras import require
 from statformer.plotting.chart import Chart, HeatMap, Panel, Series
 from statformer.plotting.chart_axes import dress_axes, label_ticks, linear_or_log
+from statformer.plotting.chart_text import wrapped
 from statformer.plotting.mixture import MARKERS
 
 # After Okabe and Ito (2008), in their order; the lighter ones are darkened to a contrast of 3 : 1
@@ -43,7 +42,7 @@ def draw_chart(chart: Chart) -> Any:
     columns = min(COLUMNS, len(chart.panels))
     rows = [chart.panels[at : at + columns] for at in range(0, len(chart.panels), columns)]
     heights = [max(_panel_height(panel) for panel in row) for row in rows]
-    with _plain_text():
+    with plain_text():
         figure = _figure(PANEL_INCHES[0] * columns, sum(heights))
         parts = figure.subfigures(len(rows), columns, squeeze=False, height_ratios=heights)
         order = _labels(chart)
@@ -60,7 +59,7 @@ def draw_panels(chart: Chart) -> list[Any]:
     """
     figures = []
     for panel in chart.panels:
-        with _plain_text():
+        with plain_text():
             figure = _figure(PANEL_INCHES[0], _panel_height(panel))
             _draw_panel(figure, panel, _labels(chart))
             _lay_out(figure)
@@ -69,7 +68,7 @@ def draw_panels(chart: Chart) -> list[Any]:
 
 
 @contextmanager
-def _plain_text() -> Iterator[None]:
+def plain_text() -> Iterator[None]:
     """No "$...$"; and no complaint where the font lacks a letter, as browsers have others."""
     matplotlib = require("matplotlib", "plot")
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
@@ -101,9 +100,9 @@ def _panel_height(panel: Panel) -> float:
 
 
 def _legend_names(panel: Panel) -> list[str]:
-    names = [_wrapped(one.label, 46) for one in panel.series]
+    names = [wrapped(one.label, 46) for one in panel.series]
     if panel.rule is not None and panel.rule_label:
-        names.append(_wrapped(panel.rule_label, 46))
+        names.append(wrapped(panel.rule_label, 46))
     return names
 
 
@@ -246,11 +245,10 @@ def _draw_heat(part: Any, ax: Any, heat: HeatMap, *, log_x: bool, log_y: bool) -
         levels = space(float(seen.min()), float(seen.max()), 9)[1:-1]
         ax.contour(heat.x, heat.y, seen, levels, colors="white", linewidths=0.7, alpha=0.75)
     bar = part.colorbar(mesh, ax=ax, pad=0.02, aspect=28)
-    bar.set_label(_wrapped(heat.label, 34), fontsize=9, color=INK)
+    bar.set_label(wrapped(heat.label, 34), fontsize=9, color=INK)
     bar.ax.tick_params(labelsize=8.5, colors=MUTED, length=2.5)
     bar.solids.set_rasterized(True)
     label_ticks(bar.ax.yaxis)
-    bar.minorticks_off()
     bar.outline.set_visible(False)
 
 
@@ -264,12 +262,3 @@ def _edges(centres: Sequence[float], log: bool) -> Float[np.ndarray, " e"]:
         half = np.diff(at) / 2.0
         edges = np.concatenate([[at[0] - half[0]], at[:-1] + half, [at[-1] + half[-1]]])
     return np.exp(edges) if log else edges
-
-
-def _wrapped(text: str, width: int) -> str:
-    return "\n".join(textwrap.wrap(printable(text), width)) or " "
-
-
-def printable(text: str) -> str:
-    """The text without control characters, which no SVG may hold."""
-    return "".join(c if unicodedata.category(c)[0] != "C" else " " for c in text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -15,13 +16,14 @@ from statformer._extras import require
 from statformer.plotting.chart import Chart
 from statformer.plotting.chart_drawing import (
     COLOURS,
+    COLUMNS,
     FRAME,
     INK,
     MUTED,
-    draw_chart,
     draw_panels,
-    printable,
+    plain_text,
 )
+from statformer.plotting.chart_text import printable
 
 DARK = dict(
     zip(
@@ -40,19 +42,30 @@ _VIEW = re.compile(r'viewBox="([^"]*)"')
 _UNDATED = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
-def chart_svg(chart: Chart) -> str:
-    """All panels in one file of their own, which follows the reader's light or dark."""
-    svg = _svg(draw_chart(chart), chart.in_words(), "c")
-    style = f"<style>{dark_rules()}</style>"
+def chart_svg(panels: Sequence[str], words: str) -> str:
+    """The panels of `panel_svgs` in one file, which follows the reader's light or dark.
+
+    words  what is seen, as `Chart.in_words` says it
+    """
+    parts, at = [], [0.0, 0.0]
+    width = height = 0.0
+    for i, svg in enumerate(panels):
+        view = _VIEW.search(svg)
+        size = [float(number) for number in view[1].split()[2:]] if view else [0.0, 0.0]
+        at = [0.0, height] if i % COLUMNS == 0 else at
+        parts.append(svg.replace("<svg ", f'<svg x="{at[0]:g}" y="{at[1]:g}" ', 1))
+        at = [at[0] + size[0], at[1]]
+        width, height = max(width, at[0]), max(height, at[1] + size[1])
     head = '<?xml version="1.0" encoding="utf-8"?>\n'
-    return head + _OPENING.sub(lambda found: found[0] + style, svg, count=1)
+    style = f"<style>{dark_rules()}</style>"
+    return head + _opening(width, height, words) + style + "".join(parts) + "</svg>\n"
 
 
 def panel_svgs(chart: Chart) -> list[str]:
     """An `<svg>` for each panel, to stand in a page whose style sheet has `dark_rules()`."""
-    parts = zip(draw_panels(chart), chart.panels, strict=True)
+    drawn = zip(draw_panels(chart), chart.panels, strict=True)
     return [
-        _svg(figure, Chart([panel]).in_words(), f"p{i}") for i, (figure, panel) in enumerate(parts)
+        _svg(figure, Chart([panel]).in_words(), f"p{i}") for i, (figure, panel) in enumerate(drawn)
     ]
 
 
@@ -70,16 +83,19 @@ def _svg(figure: Any, words: str, prefix: str) -> str:
     """The element alone; its names begin with `prefix`, so that several can share a page."""
     matplotlib = require("matplotlib", "plot")
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "chart"}):
+    settings = {"svg.fonttype": "none", "svg.hashsalt": "chart"}
+    with plain_text(), matplotlib.rc_context(settings):
         figure.savefig(buffer, format="svg", dpi=200, metadata=_UNDATED, transparent=True)
     text = buffer.getvalue()
     text = text[text.index("<svg ") :].strip()
     text = _TAG.sub(lambda tag: _NAMED.sub(rf"\g<1>{prefix}-", tag[0]), text)
-    view = _VIEW.search(text)
-    width, height = view[1].split()[2:] if view else ("", "")
-    opening = (
+    width, height = (72.0 * float(inches) for inches in figure.get_size_inches())
+    return _OPENING.sub(lambda _: _opening(width, height, words), text, count=1)
+
+
+def _opening(width: float, height: float, words: str) -> str:
+    return (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'class="chart" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'class="chart" viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" '
         f'role="img" aria-label="{escape(printable(words))}">'
     )
-    return _OPENING.sub(lambda _: opening, text, count=1)
