@@ -98,7 +98,7 @@ def test_mixing_weights_are_convex_and_on_near_ties_only() -> None:
 @pytest.fixture(scope="module")
 def binary_or_continuous() -> BinaryOrContinuous:
     return BinaryOrContinuous(
-        *(D, N), penalty=0.3, step_sizes=(0.2, 0.6), n_steps=STEPS, radius=12.0, n_units=24
+        *(D, N), penalties=(0.2, 0.3), step_sizes=(0.2, 0.6), n_steps=STEPS, radius=12.0, n_units=24
     )
 
 
@@ -106,7 +106,7 @@ def test_continuous_labels_get_least_squares(binary_or_continuous: BinaryOrConti
     X, y, queries, _ = draw()
     assert np.abs(y).max() < 12
     np.testing.assert_array_equal(binary_or_continuous.passed(X, y, queries), 0.0)
-    w = [ridge_path(*table, 0.2, 0.3, STEPS)[-1] for table in zip(X, y, strict=True)]
+    w = [ridge_path(*table, 0.2, 0.2, STEPS)[-1] for table in zip(X, y, strict=True)]
     expected = np.einsum("bd,bd->b", w, queries[:, 0])
     np.testing.assert_allclose(binary_or_continuous(X, y, queries)[:, 0], expected, atol=1e-12)
 
@@ -138,5 +138,11 @@ def test_bad_arguments_are_named() -> None:
         RidgeSelector(2, 5, 0, (1,), step_sizes=(1,), n_steps=1, gamma=1, radius=1)
     with pytest.raises(ValueError, match=r"tolerance=0\.5"):
         BinaryOrContinuous(
-            2, 5, penalty=1, step_sizes=(1, 1), n_steps=1, radius=1, n_units=1, tolerance=0.5
+            *(2, 5),
+            penalties=(1, 1),
+            step_sizes=(1, 1),
+            n_steps=1,
+            radius=1,
+            n_units=1,
+            tolerance=0.5,
         )

@@ -209,8 +209,8 @@ class BinaryOrContinuous:
         passed = relu(2 Psi - 1) - relu(2 Psi - 2): 1 where Psi = 1, 0 where Psi <= 1/2
         answer = passed p + (1 - passed) <w_ls, x>
 
-    The thresholds 1/2 and 1 are ours. Both risks are descended side by side with a common penalty;
-    the logistic one sees x_i only where the test has passed.
+    The thresholds 1/2 and 1 are ours. Both risks are descended side by side; the logistic one sees
+    x_i only where the test has passed.
 
     Layers: the test; the gate; `n_steps` gradient steps; the read-out; the choice.
     """
@@ -220,14 +220,14 @@ class BinaryOrContinuous:
         n_features: int,
         n_context: int,
         *,
-        penalty: float,
+        penalties: tuple[float, float],
         step_sizes: tuple[float, float],
         n_steps: int,
         radius: float,
         n_units: int,
         tolerance: float = 0.1,
     ) -> None:
-        """`step_sizes`: least squares, logistic. Others as in `logistic_transformer`.
+        """Pairs are of least squares and logistic. Others as in `logistic_transformer`.
 
         Raises ValueError for a tolerance outside (0, 1/2), where the two hats would overlap.
         """
@@ -237,9 +237,9 @@ class BinaryOrContinuous:
         sizes = Sizes(n_context, n_context + 1, radius)
         steps = [
             *gradient_heads(sizes, SQUARE, step_sizes[0], 0),
-            decay_head(step_sizes[0], penalty, 0),
+            decay_head(step_sizes[0], penalties[0], 0),
             *gradient_heads(sizes, logistic_units(radius, n_units), step_sizes[1], 1, "gated"),
-            decay_head(step_sizes[1], penalty, 1),
+            decay_head(step_sizes[1], penalties[1], 1),
         ]
         reads = [*read_out_heads(0, "f 0"), *read_out_heads(1, "f 1")]
         self.transformer = ReluTransformer(
