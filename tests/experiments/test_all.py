@@ -1,0 +1,154 @@
+"""Every experiment: its tiny grid runs, its figure draws, its planted faults flip the verdict."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from statformer.experiments.base import Size, Verdict
+from statformer.experiments.folder import PACKAGE, experiment_names, load_experiment, module_path
+from statformer.experiments.running import rows_of, table_here
+from statformer.plotting.chart import Chart
+from statformer.plotting.chart_drawing import draw_chart
+
+NAMES = experiment_names()
+MOST_SECONDS = 3.0  # of one core, for a tiny grid; more is said, not refused
+
+
+def controls(size: Size) -> Iterator[Any]:
+    """(name, control) of all faults that are tested at `size`."""
+    for name in NAMES:
+        experiment = load_experiment(name)
+        for control, one in experiment.controls.items():
+            if (one.size or experiment.control_size) == size:
+                yield pytest.param(name, control, id=f"{name}-{control}")
+
+
+def positives(size: Size) -> list[str]:
+    """Names of the experiments whose positive control is tested at `size`."""
+    found = []
+    for name in NAMES:
+        experiment = load_experiment(name)
+        if experiment.positive and (experiment.positive.size or experiment.control_size) == size:
+            found.append(name)
+    return found
+
+
+@cache
+def table(name: str, size: Size, control: str | None = None) -> pd.DataFrame:
+    return table_here(name, size, control)
+
+
+@cache
+def verdict(name: str, size: Size, control: str | None = None) -> Verdict:
+    return load_experiment(name).holds(table(name, size, control))
+
+
+def check_that_a_fault_flips(name: str, control: str, size: Size) -> None:
+    """Without the fault the experiment, or the case that must, holds; with it, it does not."""
+    experiment = load_experiment(name)
+    healthy = verdict(name, size)
+    if healthy.status != "holds" and experiment.positive is not None:
+        healthy = verdict(name, size, "positive")
+    assert healthy.status == "holds", (
+        f"at size {size} neither the claim nor a positive control holds, so no fault shows "
+        f"anything: {healthy}"
+    )
+    broken = verdict(name, size, control)
+    assert broken.status != "holds", f"{experiment.controls[control].says}: {broken}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_tiny_grid_runs(name: str, record_property: Any) -> None:
+    start = time.thread_time()
+    rows = table(name, "tiny")
+    seconds = time.thread_time() - start
+    record_property("core_seconds", round(seconds, 2))
+    if seconds > MOST_SECONDS:
+        sys.stderr.write(f"{name}: its tiny grid takes {seconds:.1f} s, more than 3 s\n")
+    experiment = load_experiment(name)
+    cells, seeds = experiment.cells("tiny"), experiment.seeds("tiny")
+    assert len(rows) >= len(cells) * len(seeds)
+    assert set(rows["seed"]) == set(seeds)
+    for axis, values in experiment.tiny.items():
+        assert set(rows[axis]) == set(values)
+    measured = set(rows.columns) - set(experiment.tiny) - {"seed"}
+    assert measured, "nothing was measured"
+    for column in rows.select_dtypes("number"):
+        assert np.isfinite(rows[column].dropna()).all(), f"{column} holds a number not finite"
+    found = verdict(name, "tiny")
+    assert isinstance(found, Verdict)
+    assert found.measured.strip()
+    assert found.threshold.strip()
+    assert found.status != "undecided" or found.reason, "say why it is undecided"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_cell_measured_again_gives_the_same_rows(name: str) -> None:
+    experiment = load_experiment(name)
+    cell = experiment.cells("tiny")[0]
+    again = pd.DataFrame(rows_of(experiment.measure, name, cell, seed=0))
+    first = table(name, "tiny").iloc[: len(again)][list(again)]
+    timed = [column for column in again if re.search("seconds|_ms|time|speed|cost", column)]
+    pd.testing.assert_frame_equal(
+        first.drop(columns=timed), again.drop(columns=timed), rtol=1e-6, check_dtype=False
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_figure_draws(name: str) -> None:
+    experiment = load_experiment(name)
+    if experiment.figure is None:
+        return
+    chart = experiment.figure(table(name, "tiny"))
+    assert isinstance(chart, Chart)
+    again = Chart.from_json(chart.to_json())
+    assert len(draw_chart(again).axes) >= len(chart.panels)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_experiment_has_a_fault_and_a_docstring(name: str) -> None:
+    experiment = load_experiment(name)
+    assert experiment.controls, "plant at least one fault"
+    assert (sys.modules[f"{PACKAGE}.{name}"].__doc__ or "").strip()
+    assert experiment.claim.rstrip().endswith("."), "a claim is a sentence"
+
+
+@pytest.mark.parametrize(("name", "control"), controls("tiny"))
+def test_a_fault_flips_the_verdict(name: str, control: str) -> None:
+    check_that_a_fault_flips(name, control, "tiny")
+
+
+@pytest.mark.parametrize("name", positives("tiny"))
+def test_what_must_hold_holds(name: str) -> None:
+    assert verdict(name, "tiny", "positive").status == "holds"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "control"), controls("quick"))
+def test_a_fault_flips_the_verdict_at_quick_size(name: str, control: str) -> None:
+    check_that_a_fault_flips(name, control, "quick")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", positives("quick"))
+def test_what_must_hold_holds_at_quick_size(name: str) -> None:
+    assert verdict(name, "quick", "positive").status == "holds"
+
+
+def test_what_is_no_experiment_is_a_part_of_the_frame() -> None:
+    folder = module_path(PACKAGE).parent
+    others = {path.stem for path in folder.glob("[!_]*.py")} - set(NAMES)
+    frame = {"base", "campaign", "folder", "results", "running", "verdict"}
+    unknown = {name for name in others - frame if not name.startswith("report")}
+    assert not unknown, (
+        "a module that shares code begins with an underscore, an experiment defines EXPERIMENT"
+    )
