@@ -8,7 +8,7 @@ OUT ?= out
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PYTEST_FLAGS ?= -n auto --maxprocesses 8
 
-.PHONY: demo test test-all check bench reproduce clean
+.PHONY: demo test test-all browser check bench reproduce clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.core
@@ -19,8 +19,16 @@ test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_FLAGS)
 
+# The site of the experiments is looked at in a browser; without one its tests skip and say why.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+		command -v google-chrome >/dev/null || \
+		{ test "$$(id -u)" -eq 0 && apt-get install -y --no-install-recommends chromium >/dev/null; } || \
+		sudo -n apt-get install -y --no-install-recommends chromium >/dev/null 2>&1 || \
+		echo "no chromium here and no right to install it: the browser tests will be skipped"
+
 # Exit code 5 says that no test is marked slow.
-test-all: $(VENV)/.dev
+test-all: browser $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow || test $$? -eq 5
 
 # The cache of import-linter has been seen to miss an edit, and saves nothing here.

@@ -1,5 +1,5 @@
 """The command line: `statformer cluster`, `predict`, `judge`, `pca`, `bayesnet`, `pretrain`,
-`bench`, `prior`.
+`bench`, `prior`, `experiments`.
 
 Modules are imported when their command is called, so that `statformer --help` is quick and a
 missing torch matters only to the commands that need it.
@@ -27,6 +27,7 @@ from statformer.cli.predict import predict
 DEFERRED = {
     "pretrain": "Train the weights of a recipe (needs torch).",
     "bench": "Measure against the rivals (needs the bench extra).",
+    "experiments": "Run claims of papers and see which hold (needs torch).",
     "prior": "Look at the tables of the training prior (needs torch).",
 }
 

@@ -17,6 +17,7 @@ from statformer.estimators.neighbors import (
     AttentionNeighborsClassifier,
     AttentionNeighborsRegressor,
 )
+from statformer.estimators.regression import AttentionRegressor
 from statformer.estimators.spectral import AttentionSpectralClustering
 from statformer.estimators.tables import cluster_tables
 
@@ -26,6 +27,7 @@ __all__ = [
     "AttentionNeighborsClassifier",
     "AttentionNeighborsRegressor",
     "AttentionPCA",
+    "AttentionRegressor",
     "AttentionSpectralClustering",
     "EmptyClusterWarning",
     "ImpossibleEvidenceWarning",

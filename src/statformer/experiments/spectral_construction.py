@@ -90,6 +90,7 @@ EXPERIMENT = Experiment(
     measure=measure,
     holds=holds,
     figure=figure,
+    not_the_authors="the paper's matrices were not found; these are ours, and exact",
     controls={
         "one weight": Control(
             measure=partial(measure, disturbed=1e-4),
