@@ -128,7 +128,7 @@ EXPERIMENT = Experiment(
         "no shrinking": Control(
             measure=partial(measure, penalty_factor=0.0), says="the layers do not shrink"
         ),
-        "long steps": Control(measure=partial(measure, step_factor=5.0), says="steps of 5 / beta"),
+        "long steps": Control(measure=partial(measure, step_factor=3.0), says="steps of 3 / beta"),
         "labels": Control(
             measure=partial(measure, shuffled=True), says="the network hears shuffled labels"
         ),
