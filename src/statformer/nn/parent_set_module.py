@@ -27,11 +27,15 @@ class ParentSetModule(nn.Module):
 
     def forward(
         self, reading: Reading, counts: Float[Tensor, "b q s d"], is_subset: Tensor
-    ) -> Float[Tensor, "b q d"]:
-        """p(target | query), averaged over the candidates; `counts` are theirs at the queries."""
+    ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b s"]]:
+        """p(target | query), averaged over the candidates, and the logits of these.
+
+        counts  those of every candidate at the queries
+        """
         verdict = weigh(dict(self.sets.items()), reading)
         p = smoothed(counts, verdict, leaning(verdict.logits, is_subset))
-        return torch.einsum("bs,bqsd->bqd", probabilities(verdict.logits), p)
+        answer = torch.einsum("bs,bqsd->bqd", probabilities(verdict.logits), p)
+        return answer, verdict.logits
 
 
 def near_averaging(n_hidden: int, generator: torch.Generator) -> ParentSetModule:

@@ -199,4 +199,4 @@ def _merged(
         return codes, many
     place = np.cumprod([1, *shape[:0:-1]])[::-1]
     _, first, which = np.unique(part @ place, return_index=True, return_inverse=True)
-    return codes[first], np.bincount(which, many, len(first))
+    return codes[first], np.bincount(which, many, len(first)).astype(np.float64)

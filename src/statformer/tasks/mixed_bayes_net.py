@@ -63,7 +63,7 @@ class MixedBayesNetPrior:
 
     variables: tuple[int, int] = (2, 10)
     categories: tuple[int, int] = (2, 4)
-    n_rows: tuple[int, int] = (5, 2000)
+    n_rows: tuple[int, int] = (5, 4000)
     edges: tuple[float, float] = (0.0, 1.0)
     n_queries: int = 16
     max_cells: int = 1100

@@ -6,8 +6,9 @@ Each task is one target with all its predecessors; candidates are all sets of th
 only the small ones, or half of all (of nine predecessors the
 sets of at most four). The start is Bayesian model averaging with five concentrations
 (`constructions.parent_sets`). Loss: divergence of the true conditional at fresh rows from the
-answer, over that of the start on the same batch, so that contexts of 5 and of 2,000 rows count
-alike. Adam, cosine to zero after a short warm-up.
+answer, and a fifth as much surprise at the true parents, each over that of the start on the same
+batch, so that contexts of 5 and of 4,000 rows count alike. Adam, cosine to zero after a short
+warm-up.
 
 Axes: b tasks, n rows, q queries, s candidate sets, d categories.
 """
@@ -34,7 +35,7 @@ from statformer.nn.parent_set_module import (
     total_of,
 )
 from statformer.nn.parent_sets import PREFIX
-from statformer.objectives.parent_sets import divergence, variation
+from statformer.objectives.parent_sets import divergence, surprise, variation
 from statformer.pretraining.recipe import Recipe
 from statformer.tasks.mixed_bayes_net import LastVariableBatch, MixedBayesNetPrior
 from statformer.tasks.stream import TaskStream
@@ -42,18 +43,25 @@ from statformer.tasks.stream import TaskStream
 _EVALUATION_SEED = 3_000_017
 _SMALL_SETS = 0.2  # share of the batches whose candidates are at most so large, drawn at random
 _HALF_OF_SETS = 0.2
-_MAX_SETS, _MAX_CELLS = 260, 5000  # of the tables of all candidates of a task
-_FLOOR = 1e-3  # of the divergence by which the loss is divided, in nats
+_MAX_SETS, _MAX_CELLS = 260, 6000  # of the tables of all candidates of a task
+_FLOOR, _LEAST_SURPRISE = 1e-3, 0.05  # added to what the losses are divided by, in nats
+_SURPRISE = 0.2  # weight of the second loss
 
 
 @dataclass(frozen=True)
 class ParentSetBatch:
-    """What a step needs: a reading, the counts at the queries "b q s d", subsets, the truth."""
+    """What a step needs.
+
+    counts    "b q s d"  of every candidate at the queries
+    truth     "b q d"
+    true_set  "b"        number of the candidate that is the parents, -1 where none is
+    """
 
     reading: Reading
     counts: Tensor
     is_subset: Tensor
     truth: Tensor
+    true_set: Tensor
 
 
 def prepared(batch: LastVariableBatch, candidates: tuple[tuple[int, ...], ...]) -> ParentSetBatch:
@@ -70,9 +78,16 @@ def prepared(batch: LastVariableBatch, candidates: tuple[tuple[int, ...], ...]) 
         found.features.float(), found.evidence.float(), found.shift, found.log_prior.float()
     )
     is_subset = torch.as_tensor(sets.is_subset, device=device)
-    return ParentSetBatch(
-        reading, counts_at(counts, batch.queries, index).float(), is_subset, batch.truth
-    )
+    asked = counts_at(counts, batch.queries, index).float()
+    return ParentSetBatch(reading, asked, is_subset, batch.truth, _true_set(batch, candidates))
+
+
+def _true_set(batch: LastVariableBatch, candidates: tuple[tuple[int, ...], ...]) -> Tensor:
+    device, m = batch.parents.device, batch.parents.shape[1]
+    number = torch.full((2**m,), -1, device=device)
+    bits = [sum(2**u for u in one) for one in candidates]
+    number[bits] = torch.arange(len(bits), device=device)
+    return number[(batch.parents * 2 ** torch.arange(m, device=device)).sum(1)]
 
 
 def largest_sets(sizes: tuple[int, ...]) -> int:
@@ -132,19 +147,28 @@ class RandomDagRecipe(Recipe):
     def loss(
         self, module: torch.nn.Module, batch: ParentSetBatch, progress: float
     ) -> tuple[Tensor, dict[str, float]]:
-        p = module(batch.reading, batch.counts, batch.is_subset)
+        lost = self._lost(module, batch)
         with torch.no_grad():
-            start = self._start()(batch.reading, batch.counts, batch.is_subset)
-            least = divergence(start, batch.truth).mean()
-        lost = divergence(p, batch.truth).mean()
-        return lost / (least + _FLOOR), {"divergence": lost.item(), "of_start": least.item()}
+            start = self._lost(self._start(), batch)
+        loss = lost[0] / (start[0] + _FLOOR) + _SURPRISE * lost[1] / (start[1] + _LEAST_SURPRISE)
+        return loss / (1.0 + _SURPRISE), {
+            "divergence": lost[0].item(),
+            "of_start": start[0].item(),
+            "surprise": lost[1].item(),
+            "surprise_of_start": start[1].item(),
+        }
+
+    @staticmethod
+    def _lost(module: torch.nn.Module, batch: ParentSetBatch) -> tuple[Tensor, Tensor]:
+        p, logits = module(batch.reading, batch.counts, batch.is_subset)
+        return divergence(p, batch.truth).mean(), surprise(logits, batch.true_set)
 
     @staticmethod
     def _start() -> ParentSetModule:
         return averaging(dict.fromkeys(CONCENTRATIONS, 1.0))
 
     def evaluate(self, module: torch.nn.Module) -> dict[str, float]:
-        """Divergence and total variation on tasks of the prior, beside those of model averaging.
+        """Divergence, total variation and surprise on tasks of the prior, beside model averaging.
 
         "flat" is the theorem with Dirichlet(1) tables, "start" that with all five concentrations.
         """
@@ -153,9 +177,13 @@ class RandomDagRecipe(Recipe):
         for step in range(self.n_evaluations):
             batch = self.sample(TaskStream(_EVALUATION_SEED, step, range(self.batch_size)))
             for name, network in networks.items():
-                p = network(batch.reading, batch.counts, batch.is_subset)
-                for measure, of in (("divergence", divergence), ("tv", variation)):
-                    found.setdefault(f"{name}_{measure}", []).append(of(p, batch.truth).mean())
+                p, logits = network(batch.reading, batch.counts, batch.is_subset)
+                for measure, value in (
+                    ("divergence", divergence(p, batch.truth).mean()),
+                    ("tv", variation(p, batch.truth).mean()),
+                    ("surprise", surprise(logits, batch.true_set)),
+                ):
+                    found.setdefault(f"{name}_{measure}", []).append(value)
         return {name: torch.stack(values).mean().item() for name, values in found.items()}
 
     def learning_rate(self, step: int, n_steps: int) -> float:
