@@ -72,7 +72,8 @@ def add_result(
         "n_reused": 0,
         "failed": [],
         "seconds": 83.0,
-        "wall_seconds": 42.0,
+        "core_seconds": 42.0,
+        "wall_seconds": 50.0,
         "thresholds": {
             "commit": "a1b2c3d4e5f60718293a4b5c6d7e8f9012345678",
             "date": "2026-01-02T01:00:00+01:00",
@@ -126,7 +127,7 @@ def add_hostile_result(folder: Path) -> None:
         provisional=HOSTILE,
         chart=chart(HOSTILE).to_json(),
         controls=[{"name": HOSTILE, "says": HOSTILE, "size": "tiny"}],
-        failed=[{"cell": {"prior": HOSTILE}, "seed": 1, "error": HOSTILE, "attempts": 2}],
+        failed=[{"cell": {"prior": HOSTILE}, "seed": 1, "error": HOSTILE}],
         thresholds={"commit": None, "date": None, "is_clean": False, "note": HOSTILE},
         engine=HOSTILE,
         command=f"statformer experiments run hostile {HOSTILE}",

@@ -160,7 +160,7 @@ def test_a_claims_page_has_what_a_reader_needs_to_believe_or_repeat_it(
         "Must hold: the oracle",
         "statformer experiments run em_slope --quick",
         "quick, 3 seeds per cell, 6 jobs, 2 taken from an earlier run",
-        "83 s over all jobs, 42 s on the clock",
+        "83 s by the clock, summed over the jobs; 42 s of them on a core",
         "a processor, 2 cores, 8 GiB, Linux 6",
         "Python 3.11.7, numpy 2.0",
         "Caption of EM.",
@@ -208,14 +208,18 @@ def test_the_rows_lie_beside_the_page(tmp_path: Path, package: str) -> None:
 
 
 def test_a_run_without_a_finished_job_says_so(tmp_path: Path, package: str) -> None:
-    failed = [{"cell": {"d": 2}, "seed": 0, "error": "TimeoutError", "attempts": 1}]
+    failed = [
+        {"cell": {}, "seed": None, "error": "figure: x"},
+        {"cell": {"d": 2}, "seed": 0, "error": "TimeoutError"},
+    ]
     add_result(tmp_path / "results", "broken", failed=failed, chart=None)
     path = tmp_path / "results" / "broken.quick.json"
     path.write_text(path.read_text().replace('"key"', ""))
     text = Page(build(tmp_path, package).parent / "claims" / "broken.html").text
     assert "No job has finished." in text
-    assert "TimeoutError" in text
-    assert "1 of 6 jobs" in text
+    assert "d 2 0 TimeoutError" in text
+    assert "figure: x" in text
+    assert "None" not in text
 
 
 def test_a_site_is_written_over_and_a_name_cannot_leave_it(tmp_path: Path, package: str) -> None:

@@ -46,9 +46,9 @@ def claim_page(entry: Entry, table: pd.DataFrame | None, figure: Figure | None) 
     """The page. `table` has the rows of the deciding run; None where there is no result."""
     parts: list[Html | None] = [_header(entry)]
     if entry.result is None:
-        parts += [
-            _section("Not run yet", _command(f"statformer experiments run {entry.name} --quick"))
-        ]
+        lines = [("Source", entry.source), ("Not the authors’", entry.not_the_authors)]
+        command = _command(f"statformer experiments run {entry.name} --quick")
+        parts += [element("section", _definitions(lines)), _section("Not run yet", command)]
     else:
         parts += [
             _verdict(entry, entry.result),
@@ -156,12 +156,9 @@ def _failures(result: Mapping[str, Any]) -> Html | None:
     failed = result["failed"]
     if not failed:
         return None
-    lines = [
-        (_cell(one["cell"]), one["seed"], str(one["error"])[:_LONGEST_ERROR]) for one in failed
-    ]
+    lines = [(_cell(one["cell"]), one["seed"], one["error"][:_LONGEST_ERROR]) for one in failed]
     return _section(
-        "Jobs that failed",
-        element("p", f"{len(failed)} of {counted(result['n_jobs'], 'job')}.", class_="note"),
+        "What went wrong",
         _plain_table(("cell", "seed", "error"), lines),
     )
 
@@ -211,9 +208,10 @@ def _run(result: Mapping[str, Any]) -> Html:
 
 
 def _time(result: Mapping[str, Any]) -> str:
+    """Of the measuring alone; jobs that run beside others wait for a core at times."""
     return (
-        f"{seconds_text(result['seconds'])} over all jobs, "
-        f"{seconds_text(result['wall_seconds'])} on the clock"
+        f"{seconds_text(result['seconds'])} by the clock, summed over the jobs; "
+        f"{seconds_text(result['core_seconds'])} of them on a core"
     )
 
 

@@ -53,7 +53,7 @@ def overview(entries: Sequence[Entry]) -> Html:
             element(
                 "p",
                 "A threshold is the paper’s, derived from what it proves, or ours. Intervals are "
-                "95 % bootstrap intervals over seeds. Times are sums over all jobs.",
+                "95 % bootstrap intervals over seeds. Times are sums over jobs.",
             ),
         ),
     )
