@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -23,13 +22,15 @@ NAMES = experiment_names()
 MOST_SECONDS = 3.0  # of one core, for a tiny grid; more is said, not refused
 
 
-def controls(size: Size) -> Iterator[Any]:
+def controls(size: Size) -> list[tuple[str, str]]:
     """(name, control) of all faults that are tested at `size`."""
+    found = []
     for name in NAMES:
         experiment = load_experiment(name)
         for control, one in experiment.controls.items():
             if (one.size or experiment.control_size) == size:
-                yield pytest.param(name, control, id=f"{name}-{control}")
+                found.append((name, control))
+    return found
 
 
 def positives(size: Size) -> list[str]:

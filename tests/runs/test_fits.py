@@ -7,7 +7,7 @@ from statformer.runs.fits import fit_line
 
 
 def points(rng: np.random.Generator, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """log10 n over two decades for 8 seeds, and log10 of 3 n^-0.5, a little steeper or flatter for each."""
+    """log10 n over two decades, log10 of 3 n^-0.5, and whose: 8 seeds differ in their slope."""
     x = np.tile(np.linspace(1.0, 3.0, 6), 8)
     seeds = np.repeat(np.arange(8), 6)
     tilt = noise * rng.normal(size=8)[seeds]
