@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from statformer.nn.neighbor import NeighborFamily, NeighborTransformer
@@ -70,7 +71,7 @@ class NearestNeighborRecipe(Recipe):
     def loss(
         self, module: torch.nn.Module, batch: LabelledPoints, progress: float
     ) -> tuple[Tensor, dict[str, float]]:
-        return neighbor_loss(_answer(module, batch), batch.target), {}
+        return neighbor_loss(answer(module, batch), batch.target), {}
 
     def evaluate(self, module: torch.nn.Module) -> dict[str, float]:
         """Loss, self-attention and agreement in sign with one nearest neighbour on 8192 prompts.
@@ -87,14 +88,14 @@ class NearestNeighborRecipe(Recipe):
         batch = self.sample(stream(0))
         shifted = ShiftedPointsPrior(self.n_points, self.n_features, self.margin).sample(stream(1))
         with torch.no_grad():
-            answer = _answer(module, batch)
-            moved = _answer(module, shifted)
+            found = answer(module, batch)
+            moved = answer(module, shifted)
             unlabelled = torch.ones_like(batch.y)  # labels of 1 show how much the context takes
             context = module(batch.X, unlabelled[..., None], batch.query)[:, 0]
-            xi_1, xi_2 = _place(module)
+            xi_1, xi_2 = place(module)
         return {
-            "eval_loss": neighbor_loss(answer, batch.target).item(),
-            "agreement": (torch.sign(answer) == batch.target).double().mean().item(),
+            "eval_loss": neighbor_loss(found, batch.target).item(),
+            "agreement": (torch.sign(found) == batch.target).double().mean().item(),
             "self_attention": 1.0 - context.mean().item(),
             "shifted_mse": (moved - shifted.target).square().mean().item(),
             "xi_1": xi_1,
@@ -108,12 +109,14 @@ class NearestNeighborRecipe(Recipe):
         return torch.optim.SGD(params, lr=self.step_size)
 
 
-def _answer(module: torch.nn.Module, batch: LabelledPoints) -> Tensor:
-    answer: Tensor = module(batch.X, batch.y[..., None], batch.query)[:, 0]
-    return answer
+def answer(module: torch.nn.Module, batch: LabelledPoints) -> Float[Tensor, " b"]:
+    """What a network of either kind answers to prompts."""
+    found: Tensor = module(batch.X, batch.y[..., None], batch.query)[:, 0]
+    return found
 
 
-def _place(module: torch.nn.Module) -> tuple[float, float]:
+def place(module: torch.nn.Module) -> tuple[float, float]:
+    """(xi_1, xi_2): of a full matrix the mean of its point block's diagonal, and minus its flag."""
     if isinstance(module, NeighborFamily):
         xi_1, xi_2 = module.xi.tolist()
         return xi_1, xi_2
