@@ -169,8 +169,10 @@ def test_torch_says_the_same_and_has_a_gradient() -> None:
     np.testing.assert_array_equal(counts[0].numpy(), answer.counts)
     reading = read(counts, SETS, total_of(SETS, counts.device), torch.lgamma)
     asked = counts_at(counts, (torch.as_tensor(queries[:, :4]) @ place)[None], index)
-    p = module(reading, asked, torch.as_tensor(SETS.is_subset))
+    p, logits = module(reading, asked, torch.as_tensor(SETS.is_subset))
     np.testing.assert_allclose(p[0].detach().numpy(), answer.predict(queries), atol=1e-10)
+    absolute = (logits + reading.shift).detach()[0].numpy()
+    np.testing.assert_allclose(absolute, answer.logits, atol=1e-9)
     p[..., 0].sum().backward()
     assert all(bool((q.grad != 0).any()) for q in module.parameters())
 
