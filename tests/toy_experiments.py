@@ -22,11 +22,11 @@ FOLDER = Path({folder!r})
 def measure(cell, rng):
     with (FOLDER / "measured").open("a") as log:
         log.write(f"{{cell['n']}} {{os.getpid()}}\\n")
-    behave(cell["behaviour"])
+    behave(cell["behaviour"], cell["n"])
     return {{"gap": abs(float(rng.integers(2, size=cell["n"]).mean()) - 0.5) * FACTOR}}
 
 
-def behave(behaviour):
+def behave(behaviour, n):
     if behaviour == "raises":
         raise RuntimeError("planted")
     if behaviour == "sleeps":
@@ -40,8 +40,7 @@ def behave(behaviour):
             return
         os.kill(os.getpid(), signal.SIGKILL)
     if behaviour == "waits":
-        (FOLDER / "waiting").touch()
-        while not (FOLDER / "go").exists():
+        while not (FOLDER / f"go-{{n}}").exists():
             time.sleep(0.05)
 
 
