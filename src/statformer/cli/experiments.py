@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,8 @@ from statformer.cli.experiments_display import (
     progress_display,
 )
 from statformer.cli.options import Json
+from statformer.experiments.folder import PACKAGE, experiment_names, load_experiment
+from statformer.runs.engines import ENGINES, Engine
 
 if TYPE_CHECKING:
     from statformer.experiments.base import Experiment, Size
@@ -92,7 +94,7 @@ def run(
     in_json = _is_json(as_json)
     results: list[dict[str, Any]] = []
     try:
-        setting = Setting(size, out, _engine(engine), jobs, address, command)
+        setting = Setting(size, out, _engine(engine), jobs, address, command, PACKAGE)
         with progress_display(in_a_bar=not in_json) as display:
             for result in run_experiments(chosen, setting, display.job):
                 results.append(result)
@@ -123,19 +125,14 @@ def show(
     """Tell what an experiment claims and measures, and what its runs found."""
     (chosen,) = _chosen([name], None, False)
     _needs()
-    from statformer.experiments.folder import load_experiment
     from statformer.experiments.results import read_results
 
-    experiment = load_experiment(chosen)
-    found = (
-        [one for one in read_results(results) if one["name"] == chosen]
-        if (results.is_dir())
-        else []
-    )
+    experiment = load_experiment(chosen, PACKAGE)
+    found = read_results(results) if results.is_dir() else []
     shown = {
         **_summary(chosen, experiment),
         "source": experiment.source,
-        "about": (sys.modules[f"statformer.experiments.{chosen}"].__doc__ or "").strip(),
+        "about": (sys.modules[f"{PACKAGE}.{chosen}"].__doc__ or "").strip(),
         "grids": {
             "tiny": {axis: list(values) for axis, values in experiment.tiny.items()},
             "quick": {axis: list(values) for axis, values in experiment.quick.items()},
@@ -143,7 +140,7 @@ def show(
         },
         "controls": {control: one.says for control, one in experiment.controls.items()},
         "positive": experiment.positive.says if experiment.positive else None,
-        "results": found,
+        "results": [result for result in found if result["name"] == chosen],
     }
     if _is_json(as_json):
         _write_json(shown)
@@ -162,7 +159,7 @@ def report(
     from statformer.experiments.report import build_site
 
     try:
-        index = build_site(results, out)
+        index = build_site(results, out, package=PACKAGE)
     except (ValueError, OSError) as error:
         raise CommandError(one_line(error)) from error
     typer.echo(str(index))
@@ -175,19 +172,15 @@ def _needs() -> None:
 
 def _all() -> tuple[list[str], list[Experiment]]:
     _needs()
-    from statformer.experiments.folder import experiment_names, load_experiment
-
-    names = experiment_names()
-    return names, [load_experiment(name) for name in names]
+    names = experiment_names(PACKAGE)
+    return names, [load_experiment(name, PACKAGE) for name in names]
 
 
 def _chosen(names: Sequence[str], paper: str | None, all_of_them: bool) -> list[str]:
     """The names that are meant. Raises CommandError for none, unknown ones and two ways at once."""
-    from statformer.experiments.folder import experiment_names
-
     if sum((bool(names), paper is not None, all_of_them)) != 1:
         raise CommandError("name experiments, or pass --paper ID, or --all; one of the three")
-    known = experiment_names()
+    known = experiment_names(PACKAGE)
     for name in names:
         if name not in known:
             guess = nearest_name(name, known)
@@ -211,9 +204,7 @@ def _size(*, tiny: bool, quick: bool, full: bool) -> Size:
     return "tiny" if tiny else "full" if full else "quick"
 
 
-def _engine(name: str) -> Literal["local", "ray", "dask"]:
-    from statformer.runs.engines import ENGINES
-
+def _engine(name: str) -> Engine:
     for engine in ENGINES:
         if engine == name:
             return engine
