@@ -1,3 +1,3 @@
-"""What benchmarks and experiments share: intervals, timings, the machine, records, workers."""
+"""What benchmarks and experiments share: intervals, timings, the machine, records, jobs, rows."""
 
 from __future__ import annotations
