@@ -182,4 +182,4 @@ def _neighbours(logit: Array, sets: CandidateSets) -> tuple[Array, Array, Array]
         return xp.max(xp.where(mask, values, none[..., None, :]), axis=-1)
 
     ups = best(other, below), -best(-other, below), best(other, below.T)
-    return tuple(xp.where(xp.abs(one) < -_NONE, one, logit) for one in ups)  # type: ignore[return-value]
+    return tuple(xp.where(xp.abs(one) < -_NONE, one, logit) for one in ups)
