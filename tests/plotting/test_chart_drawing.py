@@ -124,6 +124,9 @@ def test_drawing_leaves_the_settings_of_matplotlib_alone() -> None:
         (1e-5, "10⁻⁵"),
         (-2e-16, "−2·10⁻¹⁶"),
         (-1e6, "−10⁶"),
+        (9.99999e-4, "0.001"),
+        (9.998e-5, "10⁻⁴"),
+        (99_999, "10⁵"),
         (math.inf, "inf"),
     ],
 )

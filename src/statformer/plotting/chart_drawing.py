@@ -108,7 +108,8 @@ def _legend_names(panel: Panel) -> list[str]:
 
 def _legend_columns(names: Sequence[str]) -> int:
     longest = max((len(name) for name in names), default=0)
-    return min(len(names), 3 if longest <= 11 else 2 if longest <= 20 else 1) or 1
+    most = 3 if longest <= 11 and len(names) != 4 else 2 if longest <= 20 else 1
+    return max(1, min(len(names), most))
 
 
 def _legend_lines(panel: Panel) -> int:

@@ -23,10 +23,11 @@ def number_text(value: float) -> str:
     """0.01, 250 and 20k as they are; 2·10⁻⁵ and 10⁶ in powers of ten."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
+    value = float(f"{value:.4g}")
     if 1e-3 <= abs(value) < 1e5:
         text = f"{value:.4g}" if abs(value) < 1e4 else f"{value / 1000:.4g}k"
         return text.replace("-", "−")
-    power = math.floor(math.log10(abs(value)) + 1e-9)
-    factor = f"{value / 10.0**power:.3g}".replace("-", "−")
-    ten = "10" + str(power).translate(_SUPERSCRIPTS)
+    digits, _, power = f"{value:.2e}".partition("e")
+    factor = f"{float(digits):g}".replace("-", "−")
+    ten = "10" + str(int(power)).translate(_SUPERSCRIPTS)
     return ten if factor == "1" else f"−{ten}" if factor == "−1" else f"{factor}·{ten}"
