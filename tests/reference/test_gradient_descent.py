@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import multivariate_normal
 from sklearn.linear_model import Lasso, LogisticRegression, Ridge
 
 from statformer.reference.gradient_descent import (
@@ -18,10 +19,10 @@ from statformer.reference.ridge import bayes_penalty, mixture_bayes, mixture_pos
 N, D = 40, 4
 
 
-def draw(noise: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+def draw(noise: float = 0.5, n: int = N) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(1)
-    X = rng.standard_normal((N, D))
-    return X, X @ rng.standard_normal(D) + noise * rng.standard_normal(N)
+    X = rng.standard_normal((n, D))
+    return X, X @ rng.standard_normal(D) + noise * rng.standard_normal(n)
 
 
 def test_ridge() -> None:
@@ -54,14 +55,17 @@ def test_a_path_begins_at_zero_and_needs_a_depth() -> None:
         descend(lambda w: w, 2, -1)
 
 
-def test_the_posterior_of_the_noise_is_the_density_of_the_labels() -> None:
-    from scipy.stats import multivariate_normal
-
-    X, y = draw()
+@pytest.mark.parametrize("n", [2, D, N])
+def test_the_posterior_of_the_noise_is_the_density_of_the_labels(n: int) -> None:
+    X, y = draw(n=n)
     levels = (0.1, 0.5, 1.0)
-    density = [multivariate_normal.logpdf(y, cov=X @ X.T / D + s**2 * np.eye(N)) for s in levels]
+    density = [multivariate_normal.logpdf(y, cov=X @ X.T / D + s**2 * np.eye(n)) for s in levels]
     expected = np.exp(density - np.logaddexp.reduce(density))
     np.testing.assert_allclose(mixture_posterior(X, y, levels), expected, rtol=1e-8, atol=1e-12)
+
+
+def test_noise_levels_are_positive() -> None:
+    X, y = draw()
     with pytest.raises(ValueError, match="noise_stds"):
         mixture_posterior(X, y, (0.0, 1.0))
 

@@ -32,16 +32,20 @@ def mixture_posterior(
 ) -> Float[Array, " k"]:
     """P(noise level | X, y) for w ~ N(0, I / d) and levels equally probable beforehand.
 
-    Proportional to N(y; 0, X X' / d + sigma_k^2 I). By the eigenvalues e of X X' / d this is
-    prod_i (e_i + sigma^2)^(-1/2) exp(-(U'y)_i^2 / (2 (e_i + sigma^2))).
+    Proportional to N(y; 0, X X' / d + sigma_k^2 I). With X / sqrt(d) = U diag(s) V' that is the
+    product over the columns of U of N(<u, y>; 0, s^2 + sigma^2), and sigma^2 alone is the variance
+    of what lies outside of them.
 
     Raises ValueError for a noise level that is not positive, whose density is none.
     """
     if min(noise_stds) <= 0:
         raise ValueError(f"noise_stds={tuple(noise_stds)}: every level should be positive")
-    e, U = np.linalg.eigh(X @ X.T / X.shape[1])
-    variance = np.maximum(e, 0.0)[None] + np.square(np.asarray(noise_stds))[:, None]
-    log_density = -0.5 * (np.log(variance) + (U.T @ y) ** 2 / variance).sum(axis=1)
+    U, s, _ = np.linalg.svd(X / X.shape[1] ** 0.5, full_matrices=False)
+    noise = np.square(np.asarray(noise_stds))
+    inside, variance = U.T @ y, s**2 + noise[:, None]
+    log_density = -0.5 * (np.log(variance) + inside**2 / variance).sum(axis=1)
+    outside = max(float(y @ y - inside @ inside), 0.0)
+    log_density -= 0.5 * ((len(y) - len(s)) * np.log(noise) + outside / noise)
     p = np.exp(log_density - log_density.max())
     return np.asarray(p / p.sum())
 
