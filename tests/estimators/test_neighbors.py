@@ -201,6 +201,14 @@ def test_better_calibrated_than_five_nearest_neighbours(name: str) -> None:
     assert scores["found"] > scores["five"] + 0.02
 
 
+def test_the_weight_of_the_prior_follows_the_surprises() -> None:
+    X, y = noisy(600)
+    noisy_rows = AttentionNeighborsClassifier().fit(X, y).prior_rows_
+    clear_rows = AttentionNeighborsClassifier().fit(X + 20.0 * y[:, None], y).prior_rows_
+    assert clear_rows == min(neighbor_temperature.PRIOR_ROWS) < noisy_rows
+    assert AttentionNeighborsClassifier(1.0).fit(X, y).prior_rows_ == 0.0
+
+
 def test_copies_do_not_drive_it_to_zero() -> None:
     X, y = noisy()
     once = AttentionNeighborsClassifier().fit(X, y).temperature_

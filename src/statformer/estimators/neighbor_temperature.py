@@ -1,4 +1,4 @@
-"""The temperature at which labels of left-out rows are best predicted by the other rows.
+"""The temperature, and the weight of the prior, that best predict labels of left-out rows.
 
 Source: ours. Axes: n rows of the context, q of them left out in turn, d columns, v entries of a
 label.
@@ -7,7 +7,7 @@ label.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -18,12 +18,29 @@ from statformer.estimators.neighbor_context import Scores
 Matrix = np.ndarray
 CONTEXT = 5000  # rows drawn
 LEFT_OUT = 1000  # of these, each in turn
-PRIOR_ROWS = 0.1  # weight of the class prior beside n_effective rows
+# Weights of the class prior beside n_effective rows. One surprise costs log(rows) or so: below the
+# least of them a thousand left-out rows would not tell how rare surprises are.
+PRIOR_ROWS = (0.03, 0.1, 0.3, 1.0, 3.0)
 _GRID = 10
 _NEAR, _FAR = 1e-2, 1e1  # the search goes from a hundredth of a near distance to ten mean ones
 
-# (labels read "q v", n_effective "q", labels "q v") -> mean loss
-Loss = Callable[[Matrix, Matrix, Matrix], float]
+
+class Told(NamedTuple):
+    """How well left-out labels are told, and with which weight of the prior."""
+
+    loss: float
+    prior_rows: float
+
+
+class Calibrated(NamedTuple):
+    """What `calibrate` found."""
+
+    temperature: float
+    prior_rows: float
+
+
+# (labels read "q v", n_effective "q", labels "q v") -> mean loss, and the weight that it is of
+Loss = Callable[[Matrix, Matrix, Matrix], Told]
 
 
 def mix_with_prior(
@@ -38,14 +55,19 @@ def mix_with_prior(
 
 
 def class_loss(prior: Float[np.ndarray, " v"]) -> Loss:
-    """- mean log p(class), in nats, p mixed with the prior.
+    """- mean log p(class), in nats, p mixed with the prior at the best of `PRIOR_ROWS`.
 
-    One copy of a left-out row earns at most p = (1 + 0.1 prior) / 1.1, which wide agreement beats.
+    One copy of a left-out row earns at most p = (1 + 0.03 prior) / 1.03.
     """
 
-    def loss(read: Matrix, n_effective: Matrix, labels: Matrix) -> float:
-        p = mix_with_prior(read, n_effective, prior, PRIOR_ROWS)
-        return -float(np.log(p[labels > 0]).mean())
+    def loss(read: Matrix, n_effective: Matrix, labels: Matrix) -> Told:
+        own = labels > 0
+        share, of_class = read[own][:, None], np.broadcast_to(prior, read.shape)[own][:, None]
+        told = []
+        for rows in PRIOR_ROWS:
+            p = mix_with_prior(share, n_effective, of_class, rows)
+            told.append(Told(-float(np.log(p).mean()), rows))
+        return min(told)
 
     return loss
 
@@ -53,14 +75,14 @@ def class_loss(prior: Float[np.ndarray, " v"]) -> Loss:
 def squared_loss(scale: Float[np.ndarray, " v"]) -> Loss:
     """Mean over rows and entries of ((answer - label) / scale)^2."""
 
-    def loss(read: Matrix, n_effective: Matrix, labels: Matrix) -> float:  # noqa: ARG001
-        return float((((read - labels) / scale) ** 2).mean())
+    def loss(read: Matrix, n_effective: Matrix, labels: Matrix) -> Told:  # noqa: ARG001
+        return Told(float((((read - labels) / scale) ** 2).mean()), 0.0)
 
     return loss
 
 
-def calibrate(X: Matrix, labels: Any, loss: Loss, rng: np.random.Generator) -> float:
-    """The T > 0 of least leave-one-out loss, by a bounded search on log T.
+def calibrate(X: Matrix, labels: Any, loss: Loss, rng: np.random.Generator) -> Calibrated:
+    """T > 0 and the weight of the prior of least leave-one-out loss, by a bounded search on log T.
 
     Up to 5,000 rows are drawn and each of up to 1,000 of them is left out in turn. Rows that occur
     several times always with the same label are taken once: as copies of what is left out they
@@ -78,23 +100,26 @@ def calibrate(X: Matrix, labels: Any, loss: Loss, rng: np.random.Generator) -> f
     apart = np.where(squares > 0, squares, np.inf).min(axis=1)
     apart = apart[np.isfinite(apart)]
     if len(apart) == 0:
-        return 1.0
+        alike = np.broadcast_to(truth.mean(axis=0), truth.shape)
+        return Calibrated(1.0, loss(alike, np.full(len(truth), len(truth)), truth).prior_rows)
     low = np.log(_NEAR * np.quantile(apart, 0.05))
     high = np.log(_FAR * squares[np.isfinite(squares)].mean(dtype=np.float64))
     squares -= squares.min(axis=1, keepdims=True)
     told = truth[: len(squares)]
 
-    def at(log_t: float) -> float:
+    def at(log_t: float) -> Told:
         mass = np.exp(squares * squares.dtype.type(-np.exp(-log_t)))
         total = mass.sum(axis=1, dtype=np.float64)
         n_effective = total**2 / np.einsum("qn,qn->q", mass, mass, dtype=np.float64)
         return loss((mass @ truth) / total[:, None], n_effective, told)
 
     grid = np.linspace(low, high, _GRID)
-    best = int(np.argmin([at(log_t) for log_t in grid]))
+    best = int(np.argmin([at(log_t).loss for log_t in grid]))
     ends = grid[max(best - 1, 0)], grid[min(best + 1, _GRID - 1)]
-    found = minimize_scalar(at, bounds=ends, method="bounded", options={"xatol": 0.02})
-    return float(np.exp(found.x))
+    found = minimize_scalar(
+        lambda log_t: at(log_t).loss, bounds=ends, method="bounded", options={"xatol": 0.02}
+    )
+    return Calibrated(float(np.exp(found.x)), at(found.x).prior_rows)
 
 
 def _once(rows: Matrix, truth: Matrix) -> Matrix | None:

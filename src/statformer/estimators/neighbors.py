@@ -17,7 +17,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from statformer.estimators.base import as_generator
 from statformer.estimators.neighbor_context import Context, Labels, Reading
 from statformer.estimators.neighbor_temperature import (
-    PRIOR_ROWS,
     Loss,
     calibrate,
     class_loss,
@@ -34,6 +33,7 @@ class _AttentionNeighbors(BaseEstimator):
 
     _context: Context
     _is_standardized: bool
+    _prior_rows: float
 
     def __init__(
         self,
@@ -67,8 +67,10 @@ class _AttentionNeighbors(BaseEstimator):
             self.scale_ = np.where(spread > 0, spread, 1.0)
             X = self._moved(X)
         if temperature is None:
-            rng = as_generator(self.random_state)
-            temperature = calibrate(X, labels, loss, rng)
+            found = calibrate(X, labels, loss, as_generator(self.random_state))
+            temperature, self._prior_rows = found
+        else:
+            self._prior_rows = 0.0
         self.temperature_ = temperature
         self.n_samples_fit_ = len(X)
         self._context = Context.of(X, labels)
@@ -115,7 +117,8 @@ class AttentionNeighborsClassifier(ClassifierMixin, _AttentionNeighbors):
     temperature : None or float of at least 0
         T, in squared units of X. 0: the class of the nearest row, exactly, as scikit-learn's
         KNeighborsClassifier with one neighbour gives it; rows that tie vote evenly, there the
-        first one wins. None: T is found by leave-one-out likelihood on up to 5,000 rows.
+        first one wins. None: T is found by leave-one-out likelihood on up to 5,000 rows, and
+        with it how much of the class prior is mixed in.
     standardize : bool
         Divide columns by their standard deviations before distances are taken. False by default,
         so that distances mean what they do in scikit-learn's neighbours; a pipeline may do it, too.
@@ -131,7 +134,8 @@ class AttentionNeighborsClassifier(ClassifierMixin, _AttentionNeighbors):
     prior_ : (k,), shares of the classes.
     prior_rows_ : float. With temperature=None probabilities are calibrated by mixing in the prior
         as if it were so many more rows: (n_eff p + prior_rows prior) / (n_eff + prior_rows),
-        n_eff = 1 / sum_n a_n^2. 0 where the temperature was given: then p is the attention's.
+        n_eff = 1 / sum_n a_n^2; found with T, 0.03 to 3. 0 where the temperature was given: then p
+        is the attention's.
     n_samples_fit_, n_features_in_, feature_names_in_ : as in scikit-learn.
     shift_, scale_ : (d,), only with standardize=True.
 
@@ -155,9 +159,9 @@ class AttentionNeighborsClassifier(ClassifierMixin, _AttentionNeighbors):
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         self.prior_ = np.bincount(codes) / len(codes)
-        self.prior_rows_ = PRIOR_ROWS if self.temperature is None else 0.0
         labels = Labels(codes=codes, n_classes=len(self.classes_))
         self._fit(X, labels, class_loss(self.prior_))
+        self.prior_rows_ = self._prior_rows
         return self
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "q k"]:
