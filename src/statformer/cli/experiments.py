@@ -128,7 +128,12 @@ def show(
     from statformer.experiments.results import read_results
 
     experiment = load_experiment(chosen, PACKAGE)
-    found = read_results(results) if results.is_dir() else []
+    try:
+        found = read_results(results) if results.is_dir() else []
+    except ValueError as error:
+        raise CommandError(
+            f"--results {results} holds a damaged file; {one_line(error)}"
+        ) from error
     shown = {
         **_summary(chosen, experiment),
         "source": experiment.source,
@@ -155,7 +160,6 @@ def report(
 ) -> None:
     """Build a site of all results: pages that open from a file."""
     _needs()
-    require("matplotlib", "experiments")
     from statformer.experiments.report import build_site
 
     try:
