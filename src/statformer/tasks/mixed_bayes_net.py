@@ -41,7 +41,8 @@ class LastVariableBatch:
 
 @dataclass(frozen=True)
 class MixedBayesNetPrior:
-    """Random DAGs whose tables follow one law per task; the shape is the same within a batch.
+    """Random DAGs whose tables follow one law per task, in half of the tasks but for the last
+    variable, which has its own. The shape is the same within a batch.
 
     variables   from and to, both included; larger numbers are more likely
     categories  from and to; half of the batches have two everywhere, the others mix them
@@ -90,13 +91,15 @@ class MixedBayesNetPrior:
         low, high = self.edges
         p = low + (high - low) * stream.uniform()
         adjacency = (stream.uniform(v, v) < p[:, None, None]).tril(-1)
-        law = stream.integers(0, len(self.laws))
-        a = torch.exp(stream.uniform() * math.log(50.0) + math.log(0.1))
-        a = torch.where(stream.uniform() < 0.3, torch.ones_like(a), a)
+        law, a = self._law(stream)
+        own_law, own_a = self._law(stream)
+        has_own = stream.uniform() < 0.5
         at = torch.zeros(b, n + self.n_queries, dtype=torch.int64, device=device)
         drawn, p_rows = at, at.to(stream.dtype)[..., None]
         for m in range(v):
             at = at * sizes[m - 1] + drawn if m else at
+            if m == v - 1:
+                law, a = torch.where(has_own, own_law, law), torch.where(has_own, own_a, a)
             table = self._table(stream, sizes[: m + 1], adjacency[:, m, :m], law, a)
             p_rows = table.gather(1, at[..., None].expand(-1, -1, sizes[m]))
             below = p_rows.cumsum(-1)[..., :-1]
@@ -115,6 +118,12 @@ class MixedBayesNetPrior:
             sizes = sizes[1:]
         first, last = map(math.log, self.n_rows)
         return tuple(sizes), round(math.exp(first + (last - first) * u[2]))
+
+    def _law(self, stream: TaskStream) -> tuple[Int[Tensor, " b"], Float[Tensor, " b"]]:
+        """Numbers of laws, and concentrations."""
+        a = torch.exp(stream.uniform() * math.log(50.0) + math.log(0.1))
+        a = torch.where(stream.uniform() < 0.3, torch.ones_like(a), a)
+        return stream.integers(0, len(self.laws)), a
 
     def _table(
         self,
