@@ -34,7 +34,7 @@ def test_shapes_stay_within_their_ranges() -> None:
         batch = prior.sample(TaskStream(0, step, range(3)))
         assert 2 <= len(batch.sizes) <= 10
         assert math.prod(batch.sizes) <= 300
-        assert 5 <= batch.rows.shape[1] <= 2000
+        assert 5 <= batch.rows.shape[1] <= 4000
         assert batch.queries.shape == (3, 16)
         assert int(batch.rows.max()) < math.prod(batch.sizes[:-1])
         assert int(batch.last.max()) < batch.sizes[-1]
@@ -82,6 +82,16 @@ def test_flat_tables_are_uniform_at_a_root() -> None:
     assert p.mean().item() == pytest.approx(0.5, abs=0.03)
     small = drawn(laws=("based",), edges=(0.0, 0.0), n_tasks=1000).truth[:, 0, 0]
     assert (small - 0.5).square().mean() > (p - 0.5).square().mean()
+
+
+def test_a_law_is_that_of_the_task_or_of_the_last_variable() -> None:
+    """Draws after the laws are the same, so tables differ where the last variable has its own."""
+    whole = drawn(laws=("dirichlet", "additive"), n_tasks=400, edges=(0.0, 0.0))
+    plain = drawn(laws=("dirichlet",), n_tasks=400, edges=(0.0, 0.0))
+    differs = (whole.truth[:, 0] != plain.truth[:, 0]).any(-1)
+    assert differs.double().mean().item() == pytest.approx(0.5, abs=0.08)
+    rows_differ = (whole.rows != plain.rows).any(1)
+    assert (differs == rows_differ).double().mean().item() == pytest.approx(0.75, abs=0.08)
 
 
 def test_groups_share_their_row() -> None:

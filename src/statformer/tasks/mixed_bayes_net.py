@@ -41,8 +41,9 @@ class LastVariableBatch:
 
 @dataclass(frozen=True)
 class MixedBayesNetPrior:
-    """Random DAGs whose tables follow one law per task, in half of the tasks but for the last
-    variable, which has its own. The shape is the same within a batch.
+    """Random DAGs whose tables follow one law per task; the shape is the same within a batch.
+
+    In half of the tasks the last variable has a law and a concentration of its own.
 
     variables   from and to, both included; larger numbers are more likely
     categories  from and to; half of the batches have two everywhere, the others mix them
