@@ -70,6 +70,23 @@ def test_bars_stand_side_by_side_over_their_names_with_whiskers() -> None:
     assert ax.lines[0].get_ydata() == [0.3, 0.3]
 
 
+def test_points_over_one_name_stand_beside_each_other() -> None:
+    points = [Series(name, (0, 1), (0.5, 0.8), style="points") for name in ("train", "held out")]
+    named = Panel("", "table", "ARI", points, categories=("a", "b"))
+    plain = Panel("", "n", "ARI", points)
+    (first, second), (third, fourth) = (
+        figure.axes[0].lines for figure in draw_panels(Chart([named, plain]))
+    )
+    assert (first.get_xdata() < second.get_xdata()).all()
+    np.testing.assert_allclose((first.get_xdata() + second.get_xdata()) / 2, [0, 1])
+    np.testing.assert_array_equal(third.get_xdata(), fourth.get_xdata())
+
+
+def test_a_single_place_is_the_only_tick() -> None:
+    panel = Panel("", "steps", "gap", [Series("a", (15,), (1,))])
+    assert draw_panels(Chart([panel]))[0].axes[0].get_xticks().tolist() == [15]
+
+
 def test_a_heat_map_has_its_values_at_its_places() -> None:
     heat = HeatMap((1, 10, 100), (0, 1), ((1, 2, 3), (4, -5, 6)), "loss", log_z=True, contours=True)
     figure = draw_panels(Chart([Panel("", "n", "depth", heat=heat, log_x=True)]))[0]

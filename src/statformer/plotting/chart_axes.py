@@ -58,6 +58,10 @@ def label_ticks(axis: Any, places: Iterable[float] = ()) -> None:
     ticker = require("matplotlib.ticker", "plot")
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: number_text(value)))
     axis.set_minor_locator(ticker.NullLocator())
+    places = list(places)
+    if axis.get_scale() != "log" and len(places) == 1:
+        axis.set_major_locator(ticker.FixedLocator(places))
+        return
     if axis.get_scale() != "log":
         axis.set_major_locator(ticker.MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
         return

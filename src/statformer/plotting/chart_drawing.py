@@ -29,6 +29,7 @@ COLUMNS = 3
 PANEL_INCHES = (4.0, 2.9)
 _LEGEND_INCHES = 0.19  # of one line
 _MOST_MARKED = 30  # a curve with more places has no markers
+_GAP = 0.14  # between points over one name
 _STYLE = {"text.parse_math": False, "axes.unicode_minus": True, "font.size": 9.0}
 
 
@@ -126,13 +127,16 @@ def _draw_panel(part: Any, panel: Panel, order: Sequence[str]) -> None:
     if panel.heat is not None:
         _draw_heat(part, ax, panel.heat, log_x=panel.log_x, log_y=panel.log_y)
     bars = [one for one in panel.series if one.style == "bars"]
+    points = [one for one in panel.series if one.style == "points"]
     handles = []
     for series in panel.series:
         number = order.index(series.label)
         if series.style == "bars":
             handles.append(_draw_bars(ax, series, number, bars.index(series), len(bars)))
         else:
-            handles.append(_draw_curve(ax, series, number))
+            is_named = panel.categories is not None and series in points
+            aside = _GAP * (points.index(series) - (len(points) - 1) / 2) if is_named else 0.0
+            handles.append(_draw_curve(ax, series, number, aside))
             if panel.heat is not None:
                 handles[-1].set_path_effects(
                     [effects.withStroke(linewidth=3.4, foreground="white")]
@@ -159,9 +163,11 @@ def _draw_panel(part: Any, panel: Panel, order: Sequence[str]) -> None:
         )
 
 
-def _draw_curve(ax: Any, series: Series, number: int) -> Any:
+def _draw_curve(ax: Any, series: Series, number: int, aside: float) -> Any:
+    """`aside` moves it along x, so that points over one name do not cover each other."""
     colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
     x, y = (np.asarray(values, dtype=np.float64) for values in (series.x, series.y))
+    x = x + aside
     shown = _positive_where_log(ax, y)
     dash: Any = "-" if number < len(COLOURS) else (0, (5, 1.5, 1, 1.5))
     style: dict[str, Any] = {"color": colour, "lw": 1.7, "ls": dash, "zorder": 3, "ms": 4.8}
