@@ -9,7 +9,6 @@ flag shows whether training finds another way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 
 import numpy as np
@@ -30,25 +29,14 @@ HALF = 0.5  # of the loss at the start: what training without the flag does not 
 ANSWERS = ("whole", "flag taken out", "another entry changed")
 
 
-class _Flagless(NearestNeighborRecipe):
-    """The recipe with the query's flag pinned at 0: xi_2 does not move."""
-
-    def optimizer(self, params: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        xi = next(iter(params))
-        keep = torch.tensor([1.0, 0.0])
-        xi.register_hook(lambda gradient: gradient * keep.to(gradient))  # type: ignore[no-untyped-call]
-        return super().optimizer([xi])
-
-
 def measure(cell: Cell, rng: np.random.Generator, harm: str = "") -> Row:
     """Sizes of answers and losses of a trained layer, whole and cut, and of a flagless one."""
     prior = LabelledPointsPrior(cell["n"], cell["d"])
     train, test = draw(prior, cell["prompts"], rng), draw(prior, cell["prompts"], rng)
-    whole = NearestNeighborRecipe(n_points=cell["n"], n_features=cell["d"])
-    bare = whole if harm == "flag kept" else _Flagless(n_points=cell["n"], n_features=cell["d"])
-    path = dict(descend(whole, train, [0, cell["steps"]]))
-    start = scores(whole.build(0), test)["loss"]
-    xi = place(path[cell["steps"]])
+    recipe = NearestNeighborRecipe(n_points=cell["n"], n_features=cell["d"])
+    start = scores(recipe.build(0), test)["loss"]
+    _, module = next(descend(recipe, train, [cell["steps"]]))
+    xi = place(module)
     row: dict[str, float] = {"start loss": start, "xi_1": xi[0], "xi_2": xi[1]}
     for name in ANSWERS:
         layer = NeighborTransformer.from_family(cell["d"], *xi).float()
@@ -56,7 +44,8 @@ def measure(cell: Cell, rng: np.random.Generator, harm: str = "") -> Row:
             _cut(layer, name, xi[1])
         found = scores(layer, test)
         row |= {f"{name}: size": found["size"], f"{name}: loss": found["loss"]}
-    _, module = next(descend(bare, train, [cell["steps"]]))
+    is_kept = harm == "flag kept"
+    _, module = next(descend(recipe, train, [cell["steps"]], has_flag=is_kept))
     found = scores(module, test)
     return {**row, "trained without: loss": found["loss"], "trained without: size": found["size"]}
 
