@@ -46,8 +46,9 @@ bench: $(VENV)/.dev
 
 # Every claim of every paper at quick size, and the site of what was found.
 reproduce: $(VENV)/.dev
-	$(BIN)/statformer experiments run --all --quick --out $(OUT)/experiments
-	$(BIN)/statformer experiments report --results $(OUT)/experiments --out $(OUT)/site
+	$(BIN)/statformer experiments run --all --quick --out $(OUT)/experiments; code=$$?; \
+		$(BIN)/statformer experiments report --results $(OUT)/experiments --out $(OUT)/site && \
+		exit $$code
 
 clean:
 	rm -rf $(VENV) $(OUT) build dist

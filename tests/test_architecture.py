@@ -110,7 +110,15 @@ def test_every_layer_outside_a_home_is_watched() -> None:
     homes = {
         "matplotlib-home": {"plotting"},
         "terminal-home": {"cli"},
-        "sklearn-home": {"estimators", "pretraining", "plotting", "runs", "benchmarks", "cli"},
+        "sklearn-home": {
+            "estimators",
+            "pretraining",
+            "plotting",
+            "runs",
+            "benchmarks",
+            "experiments",
+            "cli",
+        },
     }
     for contract, home in homes.items():
         watched = layers - {f"statformer.{layer}" for layer in home}
@@ -154,7 +162,15 @@ def fault(found: DynamicImport) -> str | None:
         "matplotlib": {"plotting"},
         "typer": {"cli"},
         "rich": {"cli"},
-        "sklearn": {"estimators", "pretraining", "plotting", "runs", "benchmarks", "cli"},
+        "sklearn": {
+            "estimators",
+            "pretraining",
+            "plotting",
+            "runs",
+            "benchmarks",
+            "experiments",
+            "cli",
+        },
     }
     extras = METADATA["project"]["optional-dependencies"]
     if found.layer not in homes.get(found.package, {found.layer}):
