@@ -24,9 +24,9 @@ from jaxtyping import Float
 
 from statformer.benchmarks.bayesnet_truth import counted, structure_of, variations
 from statformer.constructions.parent_sets import parent_set_weights
-from statformer.nn.parent_set_candidates import all_subsets
-from statformer.nn.parent_set_features import CONCENTRATIONS
-from statformer.nn.parent_sets import ParentSetNetwork
+from statformer.nn.parent_set_candidates import CandidateSets, all_subsets
+from statformer.nn.parent_set_features import CONCENTRATIONS, read
+from statformer.nn.parent_sets import ParentSetNetwork, count
 from statformer.runs.intervals import difference_interval, mean_interval
 from statformer.runs.machine import machine
 from statformer.runs.record import Record
@@ -35,8 +35,8 @@ from statformer.tasks.stream import TaskStream
 from statformer.weights import load_weights
 
 SEED = 20250106
-CONTEXTS = (10, 50, 100, 200, 500, 2000)
-N_NETWORKS = {5: 300, 7: 200, 10: 40}  # by number of nodes
+CONTEXTS = (10, 50, 100, 500, 2000)
+N_NETWORKS = {5: 200, 7: 150, 10: 40}  # by number of nodes
 LEAST_STRANGERS = 2  # predecessors that are no parents, from which the naive count must lose
 PRETRAINED, FLAT, FIVE = "pretrained", "theorem, flat tables", "theorem, five concentrations"
 KNOWN, NAIVE = "MLE, true DAG", "MLE, all predecessors"
@@ -58,7 +58,7 @@ PRIORS = {
 }
 
 
-def read_structure(
+def read_parents(
     batch: BayesNetBatch, n: int, network: ParentSetNetwork, few: int | None = None
 ) -> tuple[Float[np.ndarray, "b v d"], Float[np.ndarray, " b"]]:
     """Answers of the first networks at their last row, parents read from the first n rows.
@@ -66,17 +66,28 @@ def read_structure(
     The candidates of a variable are all sets of its predecessors. The second answer is the distance
     of the most probable sets to the true DAG.
     """
+    return _read_by_all(batch, n, {PRETRAINED: network}, few)[PRETRAINED]
+
+
+def _read_by_all(
+    batch: BayesNetBatch, n: int, networks: dict[str, ParentSetNetwork], few: int | None = None
+) -> dict[str, tuple[Float[np.ndarray, "b v d"], Float[np.ndarray, " b"]]]:
+    """`read_parents` for networks that share the counts."""
     b, v, d = len(batch.X) if few is None else few, batch.X.shape[2], batch.tables.shape[-1]
-    found, distance = np.empty((b, v, d)), np.zeros(b)
-    every = [all_subsets(range(t), t) for t in range(v)]
+    found = {name: (np.empty((b, v, d)), np.zeros(b)) for name in networks}
+    every = [CandidateSets(all_subsets(range(t), t), (d,) * v, t) for t in range(v)]
     for i in range(b):
         X = batch.X[i].numpy()
         for t, parents in enumerate(structure_of(batch, i).parents):
-            answer = network(X[:n], (d,) * v, t, every[t])
-            found[i, t] = answer.predict(X[-1:])[0]
-            best = every[t][int(answer.probabilities.argmax())]
-            distance[i] += len(set(best) ^ set(parents))
-    return found, distance
+            counts = count(X[:n], every[t])
+            reading = read(counts, every[t])
+            for name, network in networks.items():
+                p, distance = found[name]
+                answer = network.answer(every[t], counts, reading)
+                p[i, t] = answer.predict(X[-1:])[0]
+                best = every[t].candidates[int(answer.probabilities.argmax())]
+                distance[i] += len(set(best) ^ set(parents))
+    return found
 
 
 def measure(
@@ -89,9 +100,8 @@ def measure(
     v = batch.X.shape[2]
     tv = {KNOWN: counted(batch, n, batch.adjacency), NAIVE: counted(batch, n, all_earlier(v))}
     distance = {}
-    for name, network in networks.items():
-        p, distance[name] = read_structure(batch, n, network)
-        tv[name] = variations(batch, p)
+    for name, (p, apart) in _read_by_all(batch, n, networks).items():
+        tv[name], distance[name] = variations(batch, p), apart
     tv[BOUND] = variations(batch, _with_parents(batch, n))
     mean = {name: values.mean(axis=1) for name, values in tv.items()}
     judged = (np.arange(v) - batch.adjacency.sum(-1).numpy()) >= LEAST_STRANGERS

@@ -25,7 +25,7 @@ from jaxtyping import Float, Int
 
 from statformer.batch import Array
 from statformer.nn.parent_set_candidates import CandidateSets
-from statformer.nn.parent_set_features import read
+from statformer.nn.parent_set_features import Reading, read
 from statformer.nn.parent_set_head import (
     Verdict,
     head_shapes,
@@ -145,7 +145,12 @@ class ParentSetNetwork:
             n_predecessors,
         )
         counts = count(codes, sets, weight)
-        reading = read(counts, sets)
+        return self.answer(sets, counts, read(counts, sets))
+
+    def answer(
+        self, sets: CandidateSets, counts: Float[np.ndarray, "C d"], reading: Reading
+    ) -> ParentSetAnswer:
+        """What this network makes of counts and their reading, which need no weights."""
         verdict = weigh(self.weights, reading)
         return ParentSetAnswer(sets, counts, verdict.logits + reading.shift, verdict)
 
