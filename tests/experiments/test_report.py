@@ -10,10 +10,10 @@ import pytest
 
 from laboratory import HOSTILE, add_hostile_result, add_result
 from statformer.experiments.report import build_site
-from statformer.experiments.report_html import Html, element, join
-from statformer.experiments.report_papers import in_order, title
-from statformer.experiments.report_parts import seconds_text
-from statformer.experiments.report_tables import summarise, table_markup
+from statformer.experiments.report.html import Html, element, join
+from statformer.experiments.report.papers import in_order, title
+from statformer.experiments.report.parts import seconds_text
+from statformer.experiments.report.tables import summarise, table_markup
 from statformer.experiments.results import read_results, read_table
 
 VOID = {"br", "col", "hr", "input", "link", "meta"}

@@ -11,9 +11,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from statformer.experiments.folder import PACKAGE, experiment_names
-from statformer.experiments.report_claim import Figure, claim_page
-from statformer.experiments.report_entries import Entry, entries
-from statformer.experiments.report_overview import overview
+from statformer.experiments.report.claim import Figure, claim_page
+from statformer.experiments.report.entries import Entry, entries
+from statformer.experiments.report.overview import overview
 from statformer.experiments.results import read_results, read_table
 from statformer.plotting.chart import Chart
 from statformer.plotting.chart_svg import chart_svg, dark_rules, panel_svgs
@@ -36,7 +36,7 @@ def build_site(results: Path, out: Path, *, package: str = PACKAGE) -> Path:
     or pyarrow where a result needs them.
     """
     claims = entries(read_results(results), experiment_names(package), package)
-    style = files("statformer.experiments").joinpath("site.css").read_text(encoding="utf-8")
+    style = files("statformer.experiments.report").joinpath("site.css").read_text(encoding="utf-8")
     _write(out / "site.css", style + dark_rules() + "\n")
     for entry in claims:
         _write_claim(results, out, entry)
