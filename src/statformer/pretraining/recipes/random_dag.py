@@ -149,7 +149,7 @@ class RandomDagRecipe(Recipe):
     ) -> tuple[Tensor, dict[str, float]]:
         lost = self._lost(module, batch)
         with torch.no_grad():
-            start = self._lost(self._start(), batch)
+            start = self._lost(self._start().to(batch.truth.device), batch)
         loss = lost[0] / (start[0] + _FLOOR) + _SURPRISE * lost[1] / (start[1] + _LEAST_SURPRISE)
         return loss / (1.0 + _SURPRISE), {
             "divergence": lost[0].item(),
@@ -172,10 +172,13 @@ class RandomDagRecipe(Recipe):
 
         "flat" is the theorem with Dirichlet(1) tables, "start" that with all five concentrations.
         """
-        networks = {"eval": module, "start": self._start(), "flat": averaging()}
+        device = next(module.parameters()).device
+        start, flat = self._start().to(device), averaging().to(device)
+        networks = {"eval": module, "start": start, "flat": flat}
         found: dict[str, list[Tensor]] = {}
         for step in range(self.n_evaluations):
-            batch = self.sample(TaskStream(_EVALUATION_SEED, step, range(self.batch_size)))
+            stream = TaskStream(_EVALUATION_SEED, step, range(self.batch_size), device)
+            batch = self.sample(stream)
             for name, network in networks.items():
                 p, logits = network(batch.reading, batch.counts, batch.is_subset)
                 for measure, value in (
