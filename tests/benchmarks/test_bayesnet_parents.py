@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from statformer.benchmarks import bayesnet_parents
-from statformer.benchmarks.bayesnet_parents import FLAT, KNOWN, NAIVE, PRETRAINED, read_parents
+from statformer.benchmarks.bayesnet_parents import FLAT, KNOWN, NAIVE, PRETRAINED, read_structure
 from statformer.constructions.parent_sets import parent_set_weights
 from statformer.nn.parent_sets import ParentSetNetwork
 from statformer.reference.parent_sets import averaged
@@ -22,7 +22,7 @@ NETWORK = ParentSetNetwork(parent_set_weights())
 
 def test_answers_are_those_of_the_reference() -> None:
     batch = BayesNetPrior(n_variables=4, n_rows=30).sample(TaskStream(0, 0, range(3)))
-    found, _ = read_parents(batch, 20, NETWORK, few=2)
+    found, _ = read_structure(batch, 20, NETWORK, few=2)
     assert found.shape == (2, 4, 2)
     X = batch.X[1].numpy()
     sets = [(), (0,), (1,), (0, 1)]
@@ -33,7 +33,7 @@ def test_answers_are_those_of_the_reference() -> None:
 def test_the_distance_falls_to_nothing_with_many_rows() -> None:
     prior = BayesNetPrior(n_variables=4, n_rows=4001, edges=(0.5, 0.5))
     batch = prior.sample(TaskStream(0, 0, range(10)))
-    few, many = (read_parents(batch, n, NETWORK)[1].mean() for n in (10, 4000))
+    few, many = (read_structure(batch, n, NETWORK)[1].mean() for n in (10, 4000))
     assert many < 1.0 < few
 
 

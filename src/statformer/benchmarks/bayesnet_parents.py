@@ -58,7 +58,7 @@ PRIORS = {
 }
 
 
-def read_parents(
+def read_structure(
     batch: BayesNetBatch, n: int, network: ParentSetNetwork, few: int | None = None
 ) -> tuple[Float[np.ndarray, "b v d"], Float[np.ndarray, " b"]]:
     """Answers of the first networks at their last row, parents read from the first n rows.
@@ -72,7 +72,7 @@ def read_parents(
 def _read_by_all(
     batch: BayesNetBatch, n: int, networks: dict[str, ParentSetNetwork], few: int | None = None
 ) -> dict[str, tuple[Float[np.ndarray, "b v d"], Float[np.ndarray, " b"]]]:
-    """`read_parents` for networks that share the counts."""
+    """`read_structure` for networks that share the counts."""
     b, v, d = len(batch.X) if few is None else few, batch.X.shape[2], batch.tables.shape[-1]
     found = {name: (np.empty((b, v, d)), np.zeros(b)) for name in networks}
     every = [CandidateSets(all_subsets(range(t), t), (d,) * v, t) for t in range(v)]
