@@ -104,7 +104,9 @@ def figure(table: pd.DataFrame) -> Chart:
             largest = some.groupby("beta")["error"].max()
             series.append(
                 Series(
-                    f"{n_rows} rows", [float(x) for x in largest.index], largest.clip(1e-17).tolist()
+                    f"{n_rows} rows",
+                    [float(x) for x in largest.index],
+                    largest.clip(1e-17).tolist(),
                 )
             )
         title, label = f"{d} categories", "largest L1 error"
