@@ -27,10 +27,12 @@ from statformer.benchmarks.turns import take_turns
 from statformer.estimators.neighbors import AttentionNeighborsClassifier
 
 OURS = "AttentionNeighbors, temperature 0"
+SOFT = "AttentionNeighbors, temperature 1"  # memory only, and only where it is asked for
 BRUTE, KD_TREE, FAISS = "scikit-learn, brute", "scikit-learn, kd-tree", "faiss, flat"
 METHODS = (OURS, BRUTE, KD_TREE, FAISS)
 N_CLASSES = 10
 LARGE = 10**6  # numbers of a table from which memory is read and a kd-tree asks fewer queries
+MEMORY_ROWS, MEMORY_QUERIES = 10**6, 10**4  # where the memory of the soft answer is read, too
 MOST_DOUBLES = 4 * 10**6  # numbers of a table up to which float64 is measured, too
 
 Matrix = Float[np.ndarray, "n d"]
@@ -61,8 +63,8 @@ class FlatIndex:
 
 def searcher(name: str, n_threads: int) -> Any:
     """An object with `fit(X, y)` and `predict(X)`, the labels of the nearest rows."""
-    if name == OURS:
-        return AttentionNeighborsClassifier(temperature=0)
+    if name in {OURS, SOFT}:
+        return AttentionNeighborsClassifier(temperature=0 if name == OURS else 1.0)
     if name == FAISS:
         return FlatIndex(n_threads)
     algorithm = "brute" if name == BRUTE else "kd_tree"
@@ -130,6 +132,8 @@ def one_shape(sizes: Sizes, n: int, d: int, dtype: str) -> dict[str, Any]:
     peaks = {}
     if n * d >= LARGE:
         peaks = {name: peak_bytes(name, n, asked[name], d, dtype) for name in METHODS}
+    if n >= MEMORY_ROWS and asked[OURS] >= MEMORY_QUERIES:
+        peaks[SOFT] = peak_bytes(SOFT, n, asked[OURS], d, dtype)
     return {
         "shape": (n, d),
         "dtype": dtype,

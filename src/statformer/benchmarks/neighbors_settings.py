@@ -26,9 +26,9 @@ class Sizes:
     name: str
     rows: tuple[int, ...] = (10**3, 10**4, 10**5, 10**6)  # of (a)
     columns: tuple[int, ...] = (4, 16, 64, 256)
-    products: float = 1.6e11  # n d q of a cell of (a), which sets q
+    products: float = 8e10  # n d q of a cell of (a), which sets q
     queries: tuple[int, int] = (100, 10**4)  # the least and the largest q
-    kd_tree_queries: int = 200  # of a kd-tree on a large table
+    kd_tree_queries: int = 20  # of a kd-tree on a large table
     rounds: int = 3
     seeds: int = 5  # divisions into folds in (b)
     prompts: int = 10_000  # of a cell of (c)
@@ -41,7 +41,6 @@ QUICK = Sizes(
     columns=(4, 16, 64),
     products=4e9,
     queries=(100, 2000),
-    kd_tree_queries=50,
     seeds=1,
     prompts=2000,
 )

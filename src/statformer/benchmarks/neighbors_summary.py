@@ -32,7 +32,7 @@ def _cost(cells: Cells) -> list[Sheet]:
         ("table", "queries", "threads", *cost.METHODS, "others' load", "valid"),
     )
     builds = Sheet("Milliseconds to build", ("table", "threads", *cost.METHODS))
-    memory = Sheet("Peak memory above the data, MB", ("table", "queries", *cost.METHODS))
+    memory = Sheet("Peak memory above the data, MB", ("table", "queries", *cost.METHODS, cost.SOFT))
     for name, cell in cells.items():
         asked = str(cell["queries"][cost.OURS])
         for threads, timing in cell["timings"].items():
@@ -43,7 +43,8 @@ def _cost(cells: Cells) -> list[Sheet]:
             builds.rows.append((name, threads, *row))
         peaks = cell["peak bytes above data"]
         if peaks:
-            row = ["" if peaks[m] is None else f"{peaks[m] / 1e6:.0f}" for m in cost.METHODS]
+            known = (peaks.get(m) for m in (*cost.METHODS, cost.SOFT))
+            row = ["" if peak is None else f"{peak / 1e6:.0f}" for peak in known]
             memory.rows.append((name, asked, *row))
     return [sheet for sheet in (times, builds, memory) if sheet.rows]
 

@@ -12,7 +12,7 @@ from statformer.benchmarks.parts import cells_of
 from statformer.benchmarks.verdicts import INVALID, MISSING, REACHED, SHORT, Cells, Target
 
 MOST_OVER = {cost.BRUTE: 1.0, cost.FAISS: 2.0}  # ours in times of theirs
-MEMORY_ROWS, MEMORY_QUERIES, MOST_MEMORY = 10**6, 10**4, 1e9  # bytes above the data
+MOST_MEMORY = 1e9  # bytes above the data
 
 
 def targets(cells: Cells, parts: Sequence[str]) -> list[Target]:
@@ -56,11 +56,12 @@ def _speed(cells: Cells, rival: str, most: float) -> Target:
 
 
 def _memory(cells: Cells) -> Target:
-    goal = "10^6 rows and 10^4 queries in 1 GB above the data"
+    goal = "10^6 rows and 10^4 queries in 1 GB above the data, hard and soft"
     peaks = {
-        name: cell["peak bytes above data"].get(cost.OURS)
+        f"{name}, {form}": cell["peak bytes above data"][form]
         for name, cell in cells.items()
-        if cell["shape"][0] >= MEMORY_ROWS and cell["queries"][cost.OURS] >= MEMORY_QUERIES
+        for form in (cost.OURS, cost.SOFT)
+        if cost.SOFT in cell["peak bytes above data"]
     }
     known = {name: peak for name, peak in peaks.items() if peak is not None}
     if not known:
