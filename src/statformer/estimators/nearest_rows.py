@@ -192,6 +192,10 @@ def _decide(
         np.minimum.at(least, query, distance)
         ties = np.flatnonzero(distance == least[query])
         query, row = query[ties], row[ties]
+    if len(query) == n:  # one each
+        only = np.empty(n, dtype=np.int64)
+        only[query] = row
+        return NearestRows(only, np.arange(n + 1))
     order = np.lexsort((row, query))
     return NearestRows(row[order], np.searchsorted(query[order], np.arange(n + 1)))
 
