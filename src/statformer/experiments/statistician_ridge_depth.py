@@ -97,7 +97,8 @@ def figure(table: pd.DataFrame) -> Chart:
     """Gap over layers in units of kappa, one curve per penalty."""
     series = []
     for penalty, rows in table[table["seed"] == 0].groupby("penalty"):
-        curve = rows[rows["d"] == rows["d"].max()].sort_values("layer_per_kappa")
+        largest = (rows["d"] == rows["d"].max()) & (rows["n"] == rows["n"].max())
+        curve = rows[largest].sort_values("layer_per_kappa")
         series.append(
             Series(
                 f"penalty {penalty:g}",
