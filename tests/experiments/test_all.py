@@ -19,7 +19,6 @@ from statformer.plotting.chart import Chart
 from statformer.plotting.chart_drawing import draw_chart
 
 NAMES = experiment_names()
-MOST_SECONDS = 3.0  # of one core, for a tiny grid; more is said, not refused
 
 
 def controls(size: Size) -> list[tuple[str, str]]:
@@ -90,10 +89,7 @@ def test_a_fault_that_flips_nothing_is_found(healthy: Any, broken: Any, words: s
 def test_a_tiny_grid_runs(name: str, record_property: Any) -> None:
     start = time.thread_time()
     rows = table(name, "tiny")
-    seconds = time.thread_time() - start
-    record_property("core_seconds", round(seconds, 2))
-    if seconds > MOST_SECONDS:
-        sys.stderr.write(f"{name}: its tiny grid takes {seconds:.1f} s, more than 3 s\n")
+    record_property("core_seconds", round(time.thread_time() - start, 2))
     experiment = load_experiment(name)
     cells, seeds = experiment.cells("tiny"), experiment.seeds("tiny")
     assert len(rows) >= len(cells) * len(seeds)
@@ -166,7 +162,7 @@ def test_what_must_hold_holds_at_quick_size(name: str) -> None:
 
 def test_what_is_no_experiment_is_a_part_of_the_frame() -> None:
     folder = module_path(PACKAGE).parent
-    others = {path.stem for path in folder.glob("[!_]*.py")} - set(NAMES)
+    others = {path.stem for path in folder.glob("[!_]*.py")} - set(experiment_names())
     frame = {"base", "campaign", "folder", "results", "running", "verdict"}
     unknown = {name for name in others - frame if not name.startswith("report")}
     assert not unknown, (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -108,3 +109,13 @@ def test_a_job_that_is_too_slow_or_always_dies_is_given_up(engine: Any, tmp_path
     assert (found["1"].value, found["3"].value) == (1, 9)
     assert found["2"].value is None
     assert found["2"].error
+
+
+def test_an_address_where_nobody_listens_is_named_at_once(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"  # bound, and nobody listens
+        job = Job("0", ("behaves", str(tmp_path), 1), 60.0)
+        with pytest.raises(ConnectionError, match=f"nobody answers at the address {address}"):
+            list(run_jobs(square, [job], "ray", address=address))

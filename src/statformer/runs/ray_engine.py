@@ -5,6 +5,7 @@ Ray gives a task whose worker or node was lost to another worker.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,8 @@ from statformer._extras import require
 from statformer.runs.jobs import MOST_ATTEMPTS, Job, Outcome, Work, answer
 
 __all__ = ["run_ray"]
+
+_KNOCK = 10.0  # seconds
 
 
 def run_ray(
@@ -57,12 +60,25 @@ def _connected(ray: Any, n_workers: int, address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    if address is not None:
+        _knock(address)
     own = {"num_cpus": n_workers, "include_dashboard": False} if address is None else {}
     ray.init(address=address or "local", log_to_driver=False, configure_logging=False, **own)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise ConnectionError where nobody listens at "host:port"; Ray itself asks for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not port.isdigit():
+        return  # "auto"
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK).close()
+    except OSError as error:
+        raise ConnectionError(f"nobody answers at the address {address} ({error})") from error
 
 
 def _outcome(ray: Any, reference: Any, job: Job) -> Outcome:
