@@ -78,25 +78,14 @@ def load_images(path: str | Path, n_features: int) -> ImageSplits:
     leading directions (training and test images each with their own mean and SVD); each coordinate
     minus the mean and divided by the standard deviation of the training images.
 
-    The file holds `train_images` and `test_images` (uint8, first axis n) and `train_labels` and
-    `test_labels`. Directions come from the eigenvectors of the p x p scatter matrix, in float64;
+    Directions come from the eigenvectors of the p x p scatter matrix, in float64;
     each points so that its largest entry is positive (ours: an SVD leaves the sign open).
 
-    Raises FileNotFoundError, and ValueError where the file is not of this form, an array has more
-    than `MAX_BYTES` bytes, or there are fewer than `n_features` pixels or images.
+    Raises what `read_splits` raises, and ValueError where there are fewer than `n_features` pixels
+    or images.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; pass an .npz with {_PARTS} images")
     points, labels = {}, {}
-    for part in _PARTS:
-        images = _read(path, f"{part}_images")
-        labels[part] = _read(path, f"{part}_labels")
-        if images.ndim < 2 or labels[part].shape != images.shape[:1]:
-            raise ValueError(
-                f"{path}: {part}_images has shape {images.shape} and {part}_labels "
-                f"{labels[part].shape}; one label per image is expected"
-            )
+    for part, (images, labels[part]) in read_splits(path).items():
         pixels = images.reshape(len(images), -1)
         if not 1 <= n_features <= min(pixels.shape):
             raise ValueError(
@@ -117,6 +106,32 @@ def load_images(path: str | Path, n_features: int) -> ImageSplits:
         for part in _PARTS
     )
     return ImageSplits(train, test)
+
+
+def read_splits(
+    path: str | Path,
+) -> dict[str, tuple[Shaped[np.ndarray, "n ..."], Shaped[np.ndarray, " n"]]]:
+    """The images and labels of "train" and of "test", as they lie in an .npz file.
+
+    The file holds `train_images` and `test_images` (uint8, first axis n) and `train_labels` and
+    `test_labels` (uint8).
+
+    Raises FileNotFoundError, and ValueError where the file is not of this form or an array has
+    more than `MAX_BYTES` bytes.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; pass an .npz with {_PARTS} images")
+    splits = {}
+    for part in _PARTS:
+        images, labels = _read(path, f"{part}_images"), _read(path, f"{part}_labels")
+        if images.ndim < 2 or labels.shape != images.shape[:1]:
+            raise ValueError(
+                f"{path}: {part}_images has shape {images.shape} and {part}_labels "
+                f"{labels.shape}; one label per image is expected"
+            )
+        splits[part] = (images, labels)
+    return splits
 
 
 def _project(pixels: Shaped[np.ndarray, "n p"], n_features: int) -> Float[np.ndarray, "n d"]:
