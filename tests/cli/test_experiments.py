@@ -58,6 +58,17 @@ def test_a_run_prints_verdicts_and_exits_with_0_where_it_could_judge(
     assert "holds  toy (tiny)" in read
 
 
+def test_a_site_is_built_of_the_results(run: Run, lab: str, tmp_path: Path) -> None:
+    out, site = tmp_path / "out", tmp_path / "site"
+    run("experiments", "run", "toy", "--tiny", "--out", out)
+    done = run("experiments", "report", "--results", out, "--out", site)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.strip() == str(site / "index.html")
+    text = (site / "index.html").read_text()
+    assert "near a half" in text
+    assert "broken" in text  # not run, and not left out
+
+
 def test_a_claim_that_fails_is_a_result(run: Run, lab: str, tmp_path: Path) -> None:
     parts = tmp_path / lab / "_parts.py"
     parts.write_text("FACTOR = 1e4\n")

@@ -17,6 +17,7 @@ from statformer.experiments.folder import PACKAGE, experiment_names, load_experi
 from statformer.experiments.running import rows_of, table_here
 from statformer.plotting.chart import Chart
 from statformer.plotting.chart_drawing import draw_chart
+from statformer.runs.sources import closure
 
 NAMES = experiment_names()
 
@@ -158,6 +159,13 @@ def test_a_fault_flips_the_verdict_at_quick_size(name: str, control: str) -> Non
 @pytest.mark.parametrize("name", positives("quick"))
 def test_what_must_hold_holds_at_quick_size(name: str) -> None:
     assert verdict(name, "quick", "positive").status == "holds"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_experiment_stands_alone(name: str) -> None:
+    used = {module.removeprefix(f"{PACKAGE}.") for module in closure(f"{PACKAGE}.{name}")}
+    assert not used & (set(experiment_names()) - {name}), "what two share begins with an underscore"
+    assert not used & {"campaign", "results", "running"}, "an experiment does not run itself"
 
 
 def test_what_is_no_experiment_is_a_part_of_the_frame() -> None:
