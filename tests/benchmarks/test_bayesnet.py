@@ -14,7 +14,10 @@ import pytest
 
 from statformer.benchmarks import bayesnet_cost as cost
 from statformer.benchmarks import bayesnet_equality as equality
+from statformer.benchmarks import bayesnet_learners as learners
+from statformer.benchmarks import bayesnet_structures as structures
 from statformer.benchmarks import bayesnet_truth as truth
+from statformer.benchmarks import bayesnet_unknown as unknown
 from statformer.benchmarks.bayesnet import bench_bayesnet
 from statformer.benchmarks.bayesnet_rivals import Agrum, Pgmpy, Pomegranate, global_seeds_kept
 from statformer.benchmarks.bayesnet_settings import Sizes
@@ -34,6 +37,10 @@ TINY = Sizes(
     variables=(5,),
     rows=(60,),
     rounds=1,
+    read_networks=4,
+    read_large_networks=2,
+    searched_networks=2,
+    searched_rows=(60,),
 )
 pytestmark = pytest.mark.filterwarnings("ignore:.*:FutureWarning", "ignore:.*:DeprecationWarning")
 
@@ -46,6 +53,8 @@ def few() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(truth, "priors", lambda _: some)
         patch.setattr(equality, "SHAPES", ((4, 50),))
+        patch.setattr(structures, "VARIABLES", (4,))
+        patch.setattr(structures, "LAWS", {"three categories": {"n_categories": 3}})
         patch.setattr(cost, "MOST_DRAWN", {cost.ATTENTION: 50, cost.POMEGRANATE: 50})
         yield
 
@@ -68,6 +77,9 @@ def test_the_file_and_its_sheets(measured: dict[str, Any], path: Path) -> None:
         "b: 4 variables, 50 rows",
         "c: 5 variables, 60 rows, numbers",
         "c: 5 variables, 60 rows, categories",
+        "c: 5 variables, 60 rows, text",
+        "d: 4 variables, sparse, three categories, 60 rows",
+        "d: 4 variables, dense, three categories, 60 rows",
     }
     cell = measured["cells"]["a: wet grass"]
     for of_contexts in cell["tv"].values():
@@ -77,14 +89,16 @@ def test_the_file_and_its_sheets(measured: dict[str, Any], path: Path) -> None:
         assert np.mean(cell["tv"][method]["50"]) < np.mean(cell["tv"][method]["2"])
     assert cell["attention apart from collapse=True"] < 1e-8
     # no node of it has two predecessors that are no parents
-    assert [gap is None for gap in cell["minus naive"]["50"]] == [True] * 4
-    assert measured["cells"]["a: sachs"]["minus naive"]["50"][10] is not None
+    sachs = measured["cells"]["a: sachs"]
+    for method in truth.JUDGED:
+        assert [gap is None for gap in cell["minus naive"][method]["50"]] == [True] * 4
+        assert sachs["minus naive"][method]["50"][10] is not None
+    assert cell["minus known"][unknown.START]["50"]["n"] == cell["read networks"] == 4
+    assert sachs["read networks"] == 2
     timing = measured["cells"]["c: 5 variables, 60 rows, numbers"]["timings"]["1"]
     assert set(timing["fit"]["rows per second"]) == set(cost.FITTED)
     assert set(timing["sample"]["rows per second"]) == set(cost.DRAWN)
     assert min(timing["sample"]["rows per second"].values()) > 0.0
-    missing = [t for t in measured["targets"] if t["status"] == MISSING]
-    assert [t["found"] for t in missing] == ["no network ships"] * 2
     found = sheets(measured)
     assert found[-1].title == "To reach"
     assert all(len(row) == len(sheet.header) for sheet in found for row in sheet.rows)
@@ -92,7 +106,7 @@ def test_the_file_and_its_sheets(measured: dict[str, Any], path: Path) -> None:
     assert methods == {
         *truth.METHODS,
         f"{truth.ATTENTION}, first 2 networks",
-        "pretrained",
+        *(f"{method}, first {n} networks" for method in unknown.METHODS for n in (2, 4)),
     }
 
     before = copy.deepcopy(measured["cells"])
@@ -100,7 +114,7 @@ def test_the_file_and_its_sheets(measured: dict[str, Any], path: Path) -> None:
     assert again["cells"] == json.loads(json.dumps(before))  # read, not timed again
     with pytest.raises(FileExistsError, match="another measurement"):
         bench_bayesnet(replace(TINY, networks=13), json_path=path)
-    with pytest.raises(ValueError, match="part=z is unknown; choose from a,b,c"):
+    with pytest.raises(ValueError, match="part=z is unknown; choose from a,b,c,d"):
         bench_bayesnet(TINY, ["z"])
 
 
@@ -110,18 +124,23 @@ def test_verdicts_follow_the_numbers(measured: dict[str, Any]) -> None:
     def verdicts(part: str) -> list[str]:
         return [target.status for target in targets(cells, [part])]
 
-    gaps = [
-        gap
-        for cell in cells_of(cells, "a").values()
-        for of_nodes in cell["minus naive"].values()
-        for gap in of_nodes
-        if gap is not None
-    ]
-    for gap in gaps:
-        gap.update(value=-0.1, low=-0.2, high=0.1)
-    assert verdicts("a") == [REACHED, MISSING, MISSING]
-    gaps[-1]["value"] = 0.0
-    assert verdicts("a") == [SHORT, MISSING, MISSING]
+    some = cells_of(cells, "a").values()
+    for cell in some:
+        for of_contexts in cell["minus known"].values():
+            of_contexts["100"] = {"value": 0.0, "low": -0.1, "high": 0.02, "n": 4}
+        for of_contexts in cell["minus naive"].values():
+            for gap in (g for of_nodes in of_contexts.values() for g in of_nodes if g):
+                gap.update(value=-0.1, low=-0.2, high=0.1)
+    assert verdicts("a") == [REACHED] * 5
+    random = cells["a: random DAGs of 5"]
+    random["minus known"][unknown.PRETRAINED]["100"]["high"] = 0.021
+    sachs = cells["a: sachs"]
+    sachs["minus naive"][unknown.START]["50"][10]["value"] = 0.0
+    assert verdicts("a") == [SHORT, REACHED, REACHED, SHORT, REACHED]
+    for cell in some:
+        for of_contexts in cell["minus known"].values():
+            del of_contexts["100"]
+    assert verdicts("a")[0] == MISSING
 
     assert verdicts("b") == [REACHED, REACHED]
     cells["b: 4 variables, 50 rows"]["largest gap"]["the attention itself"] = 1.1e-6
@@ -144,6 +163,21 @@ def test_verdicts_follow_the_numbers(measured: dict[str, Any]) -> None:
     for one in ones:
         one["is_valid"] = False
     assert verdicts("c") == [INVALID] * 5
+
+
+def test_verdicts_on_structures_follow_the_numbers(measured: dict[str, Any]) -> None:
+    cells = copy.deepcopy(measured["cells"])
+
+    def verdicts() -> list[str]:
+        return [target.status for target in targets(cells, ["d"])]
+
+    for cell in cells_of(cells, "d").values():
+        for knowledge in structures.KNOWLEDGE:
+            for i, lists in enumerate(cell[knowledge].values()):
+                lists["distance"] = [float(i), i + 1.0]  # in the order of the learners
+    assert verdicts() == [REACHED] * 8
+    cell["order known"][learners.PGMPY]["distance"] = [-9.0, -9.0]
+    assert verdicts() == [REACHED, REACHED, SHORT, REACHED] * 2
 
 
 def test_counts_that_nothing_matches_are_scored_one() -> None:
@@ -199,3 +233,42 @@ def test_rivals_fit_the_same_network_and_draw_from_it() -> None:
     )
     found = [drawn[drawn[:, 0] == x, 1].mean() for x in range(3)]
     assert found == pytest.approx(expected.to_numpy(), abs=0.45)
+
+
+def test_learners_find_a_strong_structure_and_obey_the_order() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(2, size=(2, 3000))
+    c = (rng.random(3000) < 0.1 + 0.3 * a + 0.5 * b).astype(int)
+    df = learners.table_of(np.stack([c, a, b], axis=1), 2)
+    for name, learn in learners.learners().items():
+        found = {child: set(parents) for child, parents in learn(df, None).structure_.items()}
+        assert found == {"x0": {"x1", "x2"}, "x1": set(), "x2": set()}, name
+        turned = learn(df, ["x0", "x1", "x2"]).structure_
+        assert turned["x0"] == [], name
+        assert set(turned["x2"]) == {"x0", "x1"}, name
+
+
+def test_our_bic_is_that_of_pgmpy() -> None:
+    from pgmpy.structure_score import BIC
+
+    parents = cost.random_network(4, 3)
+    X = cost.rows_of(parents, 300, 3).to_numpy()
+    df = learners.table_of(X, 3)
+    sets = learners.CandidateSets(learners.all_subsets((0, 1, 2), 3), (3,) * 4, 3)
+    score = BIC(df)
+    expected = [score.local_score("x3", tuple(f"x{u}" for u in one)) for one in sets.candidates]
+    np.testing.assert_allclose(learners._bic(X, sets), expected)
+
+
+def test_a_task_of_part_d_is_the_network_it_was_drawn_from() -> None:
+    prior = BayesNetPrior("random", 3000 + structures.HELD_OUT, n_variables=5)
+    batch = prior.sample(truth.TaskStream(3, 0, range(2)))
+    task = structures.Task(batch, 1, 3000, 0.0)
+    assert len(task.df) == 3000
+    assert sum(map(len, task.named.values())) == int(batch.adjacency[1].sum())
+    place = {name: i for i, name in enumerate(task.order)}
+    assert all(place[p] < place[c] for c, of in task.named.items() for p in of)
+    fitted = AttentionBayesNet(task.named, smoothing=1.0).fit(task.df)
+    names = dict(zip(task.names, task.names[::-1], strict=True))
+    wrong = AttentionBayesNet(task.named, smoothing=1.0).fit(task.df.rename(columns=names))
+    assert task.lost(fitted) < task.lost(wrong) - 0.02

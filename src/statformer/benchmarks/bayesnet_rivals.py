@@ -17,7 +17,8 @@ import pandas as pd
 import torch
 
 Parents = Mapping[str, list[str]]
-N_CATEGORIES = 3
+WORDS = np.array(["low", "medium", "high"], dtype=object)  # where the columns are text
+N_CATEGORIES = len(WORDS)
 SMOOTHING = 1e-6  # rows: pyAgrum refuses a configuration of parents that was never seen
 
 
@@ -89,7 +90,10 @@ class Agrum:
         agrum = self.agrum = libraries().agrum
         template = agrum.BayesNet()
         for name in parents:
-            template.add(agrum.RangeVariable(name, "", 0, N_CATEGORIES - 1))
+            if df[name].dtype == "str":
+                template.add(agrum.LabelizedVariable(name, "", WORDS.tolist()))
+            else:
+                template.add(agrum.RangeVariable(name, "", 0, N_CATEGORIES - 1))
         for child, of in parents.items():
             for parent in of:
                 template.addArc(parent, child)

@@ -8,14 +8,23 @@ from typing import Any
 import numpy as np
 
 from statformer.benchmarks import bayesnet_cost as cost
+from statformer.benchmarks import bayesnet_learners as learners
+from statformer.benchmarks import bayesnet_structures as structures
 from statformer.benchmarks import bayesnet_truth as truth
+from statformer.benchmarks import bayesnet_unknown as unknown
+from statformer.benchmarks.bayesnet_targets import difference
 from statformer.benchmarks.parts import cells_of, goals
-from statformer.benchmarks.sheet import Cells, Sheet
+from statformer.benchmarks.sheet import Cells, Sheet, signed
 
 
 def sheets(data: Mapping[str, Any]) -> list[Sheet]:
     """Sheets of every measured part, then the goals."""
-    makers: dict[str, Callable[[Cells], list[Sheet]]] = {"a": _truth, "b": _equality, "c": _cost}
+    makers: dict[str, Callable[[Cells], list[Sheet]]] = {
+        "a": _truth,
+        "b": _equality,
+        "c": _cost,
+        "d": _structures,
+    }
     by_part = {part: cells_of(data["cells"], part) for part in makers}
     found = [
         sheet for part, make in makers.items() if by_part[part] for sheet in make(by_part[part])
@@ -29,11 +38,12 @@ def _truth(cells: Cells) -> list[Sheet]:
         contexts = list(next(iter(cells.values()))["tv"][truth.COLLAPSED])
         sheet = Sheet(f"TV to the truth over N, {title}", ("structure", "method", *contexts))
         for name, cell in cells.items():
-            few = f"{truth.ATTENTION}, first {cell['attention networks']} networks"
+            some = {truth.ATTENTION: cell["attention networks"]}
+            some |= dict.fromkeys(unknown.METHODS, cell["read networks"])
             for method, tv in cell["tv"].items():
-                shown = few if method == truth.ATTENTION else method
-                sheet.rows.append((name, shown, *(f"{of_nodes(tv[n]):.3f}" for n in contexts)))
-            sheet.rows.append((name, "pretrained", *("not measured" for _ in contexts)))
+                first = f", first {some[method]} networks" if method in some else ""
+                values = (f"{of_nodes(tv[n]):.3f}" for n in contexts)
+                sheet.rows.append((name, f"{method}{first}", *values))
         found.append(sheet)
     return found
 
@@ -49,6 +59,46 @@ def _equality(cells: Cells) -> list[Sheet]:
         row = [f"{cell['largest gap'][way]:.1e}" for way in ways]
         sheet.rows.append((name, str(cell["networks"]), *row))
     return [sheet]
+
+
+def _structures(cells: Cells) -> list[Sheet]:
+    """Means over the networks of a kind and number of rows; last, over all of them."""
+    found = []
+    for knowledge in structures.KNOWLEDGE:
+        for measure, unit, digits in (
+            ("distance", "Structural Hamming distance up to equivalence", 2),
+            ("lost", "Nats per held-out row behind the true network", 3),
+            ("seconds", "Processor seconds", 3),
+        ):
+            methods = list(next(iter(cells.values()))[knowledge])
+            sheet = Sheet(f"{unit}, {knowledge}", ("cell", *methods))
+            rows = {name: [cell] for name, cell in cells.items()} | {"all": list(cells.values())}
+            for name, of_row in rows.items():
+                means = [
+                    np.mean([value for cell in of_row for value in cell[knowledge][m][measure]])
+                    for m in methods
+                ]
+                sheet.rows.append((name, *(f"{mean:.{digits}f}" for mean in means)))
+            found.append(sheet)
+    return [*found, *(_differences(cells, knowledge) for knowledge in structures.KNOWLEDGE)]
+
+
+def _differences(cells: Cells, knowledge: str) -> Sheet:
+    """Ours minus each rival with its interval, by number of variables."""
+    header = ("variables", "ours", "minus", "distance", "nats per row")
+    sheet = Sheet(f"Ours minus rivals, {knowledge}, 95 %", header)
+    by_size: dict[str, list[Mapping[str, Any]]] = {"all": list(cells.values())}
+    for cell in cells.values():
+        by_size.setdefault(str(cell["variables"]), []).append(cell)
+    for size, some in by_size.items():
+        for method in (learners.PRETRAINED, learners.CONSTRUCTED):
+            for rival in (*learners.RIVALS, learners.EXACT_BIC):
+                gaps = (
+                    signed(difference(some, method, rival, knowledge, measure).as_dict())
+                    for measure in ("distance", "lost")
+                )
+                sheet.rows.append((size, method, rival, *gaps))
+    return sheet
 
 
 def _cost(cells: Cells) -> list[Sheet]:

@@ -3,9 +3,9 @@
     TV = 1/2 sum_x |p(x) - truth(x)| at the parents' values of a query, mean over networks
 
 Every network has fresh tables, and on the random structures a fresh DAG. As in the paper, counts
-that no context row matches are scored 1; the constructed network is defined there. Parents are
-written into the constructed network, and known to the count of the true DAG; the naive count knows
-only the order. Axes: b networks, n context rows, v variables, d categories.
+that no context row matches are scored 1; the networks are defined there. Parents are written into
+the constructed network, and known to the count of the true DAG; the naive count and the lines of
+`bayesnet_unknown` know only the order. Axes: b networks, n context rows, v variables, d categories.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from statformer.benchmarks import bayesnet_unknown as unknown
 from statformer.benchmarks.bayesnet_settings import Bench, Sizes
 from statformer.benchmarks.settings import Progress
 from statformer.constructions.bayes_net import CountingTransformer
@@ -30,7 +31,10 @@ COLLAPSED = "constructed, collapse=True"
 ATTENTION = "constructed, the attention itself"
 KNOWN, NAIVE = "MLE, true DAG", "MLE, all predecessors"
 METHODS = (COLLAPSED, KNOWN, NAIVE)
-RANDOM = {"random DAGs of 5": 5, "random DAGs of 7": 7, "random DAGs of 10": 10}
+JUDGED = (COLLAPSED, unknown.START, unknown.PRETRAINED)  # against the naive count
+UNSEEN = {"random DAGs of 5": 5, "random DAGs of 7": 7}
+RANDOM = {**UNSEEN, "random DAGs of 10": 10}
+LARGE = 10  # variables from which fewer networks are read
 LEAST_STRANGERS = 2  # predecessors that are no parents, from which the naive count must lose
 SEED = 20250105
 
@@ -54,42 +58,61 @@ def run(bench: Bench) -> None:
 
 
 def measure(prior: BayesNetPrior, sizes: Sizes) -> dict[str, Any]:
-    """Mean TV by method, context length and node, and ours minus the naive count."""
+    """Mean TV by method, context length and node; and differences to the two counts, paired."""
     batch = prior.sample(TaskStream(SEED, 0, range(sizes.networks)))
     v = batch.X.shape[2]
     strangers = torch.arange(v) - batch.adjacency.sum(-1)
     is_judged = (strangers >= LEAST_STRANGERS).numpy()
-    tv: dict[str, dict[str, Any]] = {method: {} for method in (*METHODS, ATTENTION)}
-    gaps: dict[str, list[Any]] = {}
+    n_read = sizes.read_networks if v < LARGE else sizes.read_large_networks
+    tv: dict[str, dict[str, Any]] = {m: {} for m in (*METHODS, ATTENTION, *unknown.METHODS)}
+    naive: dict[str, dict[str, list[Any]]] = {method: {} for method in JUDGED}
+    known: dict[str, dict[str, Any]] = {method: {} for method in unknown.METHODS}
     apart = 0.0
     for n in sizes.contexts:
         found = {
             COLLAPSED: variations(batch, _collapsed(batch, n)),
             KNOWN: counted(batch, n, batch.adjacency),
             NAIVE: counted(batch, n, all_earlier(v)),
+            ATTENTION: variations(batch, _attended(batch, n, sizes.attention_networks)),
         }
+        for method, p in unknown.answers(batch, n, n_read).items():
+            found[method] = variations(batch, p)
+            known[method][str(n)] = _minus_known(found, method)
         for method, variation in found.items():
             tv[method][str(n)] = variation.mean(axis=0)
-        few = sizes.attention_networks
-        by_attention = variations(batch, _attended(batch, n, few))
-        tv[ATTENTION][str(n)] = by_attention.mean(axis=0)
-        apart = max(apart, float(np.abs(by_attention - found[COLLAPSED][:few]).max()))
-        gaps[str(n)] = [_gap(found, t, is_judged[:, t]) for t in range(v)]
+        for method in JUDGED:
+            naive[method][str(n)] = [_minus_naive(found, method, t, is_judged) for t in range(v)]
+        some = found[COLLAPSED][: sizes.attention_networks]
+        apart = max(apart, float(np.abs(found[ATTENTION] - some).max()))
     return {
         "networks": sizes.networks,
         "attention networks": sizes.attention_networks,
+        "read networks": n_read,
         "variables": v,
         "tv": tv,
-        "minus naive": gaps,
+        "minus naive": naive,
+        "minus known": known,
         "attention apart from collapse=True": apart,
     }
 
 
-def _gap(found: dict[str, Any], t: int, judged: Bool[np.ndarray, " b"]) -> dict[str, Any] | None:
-    """Ours minus naive at a node, over the networks with two predecessors that are no parents."""
+def _minus_naive(
+    found: dict[str, Any], method: str, t: int, is_judged: Bool[np.ndarray, "b v"]
+) -> dict[str, Any] | None:
+    """A method minus naive at a node, over networks with two predecessors that are no parents."""
+    ours = found[method][:, t]
+    judged = is_judged[: len(ours), t]
     if not judged.any():
         return None
-    return difference_interval([found[COLLAPSED][judged, t]], [found[NAIVE][judged, t]]).as_dict()
+    theirs = found[NAIVE][: len(ours), t]
+    return difference_interval([ours[judged]], [theirs[judged]]).as_dict()
+
+
+def _minus_known(found: dict[str, Any], method: str) -> dict[str, Any]:
+    """A method minus the count of the true DAG, mean over the nodes of every network."""
+    ours = found[method].mean(axis=1)
+    theirs = found[KNOWN][: len(ours)].mean(axis=1)
+    return difference_interval([ours], [theirs]).as_dict()
 
 
 def counted(

@@ -18,10 +18,10 @@ def bayesnet(
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Where the numbers go.")
     ] = None,
-    part: Annotated[str, typer.Option(metavar="a,b,c", help="Some of the parts.")] = "a,b,c",
+    part: Annotated[str, typer.Option(metavar="a,b,c,d", help="Some of the parts.")] = "a,b,c,d",
     force: Annotated[bool, typer.Option("--force", help="Begin anew over FILE.")] = False,
 ) -> None:
-    """Measure Bayesian networks: distance to the truth, equality with pgmpy, rows per second.
+    """Measure Bayesian networks: distance to the truth, equality with pgmpy, speed, structures.
 
     A run that was stopped goes on where FILE ends, as long as sizes and code are the same.
     """

@@ -80,7 +80,9 @@ class AttentionBayesNet(FittedBayesNet):
         "constructed": the two attention layers of `constructions.bayes_net`, into which the
         structure is written; with structure=None, exact Bayesian comparison of the parent sets
         (`constructions.parent_sets`) finds it. "pretrained" or a path: the learned network of
-        parent sets finds it, and smooths the tables of the parents, given or found.
+        parent sets finds it in a known order, and smooths the tables of the parents, given or
+        found; without an order the structure is sought with the constructed scores, since learned
+        ones do not add up over orders.
     smoothing : float
         Added to every count. With 0, a configuration of parents that was never seen is answered
         from the rows that agree with it on the largest number of parents. Must be 0 where the
@@ -206,7 +208,9 @@ class AttentionBayesNet(FittedBayesNet):
                 stacklevel=3,
             )
             codes, weight = codes[:, whole], None if weight is None else weight[whole]
-        network = parent_set_network(self.weights)
+        # Scores of a DAG must add up to log p(DAG, rows), as the theorem's do; learned corrections
+        # estimate the parents given that all candidates come before the variable.
+        network = parent_set_network(CONSTRUCTED if order is None else self.weights)
         self._reading = read_rows(network, codes, sizes, weight, order, most)
         self.max_parents_ = most
         return NamedStructure(names, self._reading.structure)

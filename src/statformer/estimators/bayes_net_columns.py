@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
+from statformer.estimators.bayes_net_words import same_objects, short_words
+
 MISSING = -1
 MAX_CATEGORIES = 1024
 
@@ -39,7 +41,7 @@ class CategoryColumn:
 
         Raises ValueError where there is no value, too many, or one that the states lack.
         """
-        codes, values = _factorized(column)
+        codes, values, is_sorted = _factorized(column)
         if not (codes >= 0).any():
             raise ValueError(
                 f"column {column.name!r} holds no value, so that its categories are unknown; "
@@ -56,8 +58,10 @@ class CategoryColumn:
         elif isinstance(column.dtype, pd.CategoricalDtype):
             categories = values
         else:
-            categories = _sorted(values)
+            categories = values if is_sorted else _sorted(values)
         made = cls(column.name, categories, column.dtype)
+        if categories is values:
+            return made, codes.astype(made._kind, copy=False)
         return made, made._numbered(codes, values)
 
     def encode(self, column: pd.Series) -> Int[np.ndarray, " n"]:
@@ -65,15 +69,19 @@ class CategoryColumn:
 
         Raises ValueError that lists values unknown to the column.
         """
-        return self._numbered(*_factorized(column))
+        codes, values, _ = _factorized(column)
+        return self._numbered(codes, values)
+
+    @property
+    def _kind(self) -> type[np.signedinteger[Any]]:
+        return np.int8 if len(self) <= 127 else np.int16
 
     def _numbered(self, codes: Int[np.ndarray, " n"], values: pd.Index) -> Int[np.ndarray, " n"]:
         """Numbers of the categories, for numbers of the `values`."""
         place = self.categories.get_indexer(values)
-        kind = np.int8 if len(self) <= 127 else np.int16
         if (place == np.arange(len(place))).all():
-            return codes.astype(kind, copy=False)
-        found = np.append(place, MISSING).astype(kind)[codes]
+            return codes.astype(self._kind, copy=False)
+        found = np.append(place, MISSING).astype(self._kind)[codes]
         if (place < 0).any():
             unknown = np.unique(codes[(found < 0) & (codes >= 0)])
             if len(unknown):
@@ -96,29 +104,40 @@ class CategoryColumn:
         return pd.Series(self.categories.take(codes), dtype=self.dtype)
 
 
-def _factorized(column: pd.Series) -> tuple[Int[np.ndarray, " n"], pd.Index]:
-    """A number for every cell, -1 where missing, and the value that each number stands for."""
+def _factorized(column: pd.Series) -> tuple[Int[np.ndarray, " n"], pd.Index, bool]:
+    """A number for every cell, -1 where missing; the value of each number; whether these ascend."""
     if isinstance(column.dtype, pd.CategoricalDtype):
-        return column.cat.codes.to_numpy(), column.cat.categories
+        return column.cat.codes.to_numpy(), column.cat.categories, False
     values = column.to_numpy() if isinstance(column.dtype, np.dtype) else None
     if values is not None and values.dtype.kind in "iu" and len(values):
         low, high = int(values.min()), int(values.max())
         if high - low < MAX_CATEGORIES:  # much quicker than to hash every cell
-            # int16 wraps around, and so does the difference: it is right all the same
-            codes = values.astype(np.int16) - np.array(low).astype(np.int16)
-            if high - low < 16:
-                present = np.array([(codes == k).any() for k in range(high - low + 1)])
-            else:
-                present = np.bincount(codes) > 0
-            found = pd.Index((np.flatnonzero(present) + low).astype(values.dtype))
-            if present.all():
-                return codes, found
-            return (np.cumsum(present, dtype=np.int16) - np.int16(1)).take(codes), found
+            return *_small_numbers(values, low, high), True
+    words = short_words(column)
+    if words is not None:
+        return words[0], pd.Index(words[1], dtype=column.dtype), True
     try:
-        places, distinct = pd.factorize(column)
+        known = None if values is None else same_objects(values)
+        places, distinct = pd.factorize(column) if known is None else known
     except TypeError as error:
         raise ValueError(f"column {column.name!r} holds no categories: {error}") from None
-    return places, pd.Index(distinct)
+    return places, pd.Index(distinct), False
+
+
+def _small_numbers(
+    values: Int[np.ndarray, " n"], low: int, high: int
+) -> tuple[Int[np.ndarray, " n"], pd.Index]:
+    """Whole numbers that lie close together: those that occur, and the place of each."""
+    # int16 wraps around, and so does the difference: it is right all the same
+    codes = values.astype(np.int16) - np.array(low).astype(np.int16)
+    if high - low < 16:
+        present = np.array([(codes == k).any() for k in range(high - low + 1)])
+    else:
+        present = np.bincount(codes) > 0
+    found = pd.Index((np.flatnonzero(present) + low).astype(values.dtype))
+    if present.all():
+        return codes, found
+    return (np.cumsum(present, dtype=np.int16) - np.int16(1)).take(codes), found
 
 
 def _listed(values: pd.Index) -> str:

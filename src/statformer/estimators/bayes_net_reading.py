@@ -5,7 +5,8 @@ For every variable the network gives each candidate set s of parents a logit, an
     p(s | rows) = softmax over s of the logits
 
 in a known order. Without one, the logits are the local scores of an exact search over all
-structures (`bayes_net_search`). Which sets are candidates is said here.
+structures (`bayes_net_search`), for which they must add up to log p(structure, rows). Which sets
+are candidates is said here.
 
 Axes: v variables, n rows, s candidate sets. Codes are "v n".
 """
