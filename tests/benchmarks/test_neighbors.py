@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.metrics import log_loss
-from sklearn.neighbors import KNeighborsClassifier
 
 from statformer.benchmarks import neighbors_cost as cost
 from statformer.benchmarks import neighbors_predictions as predictions
 from statformer.benchmarks import neighbors_shifted as shifted
+from statformer.benchmarks import neighbors_tuned
 from statformer.benchmarks.neighbors import bench_neighbors
 from statformer.benchmarks.neighbors_settings import Sizes
 from statformer.benchmarks.neighbors_summary import sheets
@@ -52,7 +52,8 @@ def few() -> Iterator[None]:
     some = np.flatnonzero(y < 3)[:60]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(predictions, "load_digits", lambda **_: (X[some], y[some]))
-        patch.setattr(predictions, "NEIGHBORS", (1, 4))
+        patch.setattr(neighbors_tuned, "NEIGHBORS", (1, 4))
+        patch.setattr(neighbors_tuned, "N_FOLDS", 3)
         patch.setattr(predictions, "PRIOR_ROWS", (0.1, 1.0))
         patch.setattr(predictions, "N_FOLDS", 3)
         patch.setattr(shifted, "SHAPES", ((4, 4),))
@@ -190,16 +191,6 @@ def test_memory_of_blocks_is_less_than_a_matrix_of_scores() -> None:
     peak = _PEAK_BYTES(cost.OURS, 20_000, 2000, 4, "float32")
     assert peak is not None
     assert peak < 20_000 * 2000 * 4 / 2
-
-
-def test_the_rival_with_prior() -> None:
-    rng = np.random.default_rng(0)
-    X, y = rng.standard_normal((60, 3)), np.array([0, 1, 1]).repeat(20)
-    plain = KNeighborsClassifier(4).fit(X, y).predict_proba(X)
-    found = predictions.NeighborsWithPrior(4, prior_rows=0.5).fit(X, y)
-    expected = (4.0 * plain + 0.5 * np.array([1 / 3, 2 / 3])) / 4.5
-    np.testing.assert_allclose(found.predict_proba(X), expected, atol=1e-12)
-    assert found.get_params()["prior_rows"] == 0.5  # so that a search can set it
 
 
 def test_losses_and_bins() -> None:

@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 from sklearn.datasets import load_digits
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
 from statformer.benchmarks.calibration import N_BINS, ece_difference, ece_interval
 from statformer.benchmarks.development import read_table
 from statformer.benchmarks.neighbors_settings import Bench
+from statformer.benchmarks.neighbors_tuned import LEAST, N_FOLDS, TunedNeighbors
 from statformer.benchmarks.settings import Progress
 from statformer.estimators.neighbors import AttentionNeighborsClassifier
 from statformer.runs.intervals import difference_interval, mean_interval
@@ -39,55 +39,24 @@ BY_ACCURACY, BY_LOG_LOSS = "k-NN by accuracy", "k-NN by log loss"
 WITH_PRIOR = "k-NN with prior, by log loss"
 RIVALS = (BY_ACCURACY, BY_LOG_LOSS, WITH_PRIOR)
 METHODS = (OURS, *RIVALS, HARD)
-NEIGHBORS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50)
-PRIOR_ROWS = (0.01, 0.1, 0.3, 1.0)
-N_FOLDS = 5
+PRIOR_ROWS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 DIGITS = "digits"
-LEAST = float(np.finfo(np.float64).eps)
 
 Matrix = Float[np.ndarray, "n d"]
 Labels = Int[np.ndarray, " n"]
 Proba = Float[np.ndarray, "n c"]
 
 
-class NeighborsWithPrior(KNeighborsClassifier):  # type: ignore[misc]
-    """k-NN that takes the shares of the classes for `prior_rows` rows more."""
-
-    def __init__(
-        self, n_neighbors: int = 5, *, weights: str = "uniform", prior_rows: float = 0.1
-    ) -> None:
-        super().__init__(n_neighbors, weights=weights)
-        self.prior_rows = prior_rows
-
-    def fit(self, X: Matrix, y: Labels) -> NeighborsWithPrior:
-        """Remember the rows and the shares of the classes."""
-        super().fit(X, y)
-        self.prior_ = np.bincount(np.searchsorted(self.classes_, y)) / len(y)
-        return self
-
-    def predict_proba(self, X: Matrix) -> Proba:
-        """(k p + prior_rows prior) / (k + prior_rows)."""
-        p = super().predict_proba(X)
-        mixed: Proba = self.n_neighbors * p + self.prior_rows * self.prior_
-        return mixed / (self.n_neighbors + self.prior_rows)
-
-
-def classifier(name: str, n_train: int, seed: int) -> Any:
-    """An unfitted classifier; rivals are searches over their own cross-validation."""
+def classifier(name: str, seed: int) -> Any:
+    """An unfitted classifier; rivals search by their own cross-validation."""
     if name in {OURS, HARD}:
         temperature = 0 if name == HARD else None
         return AttentionNeighborsClassifier(temperature, random_state=seed)
-    most = n_train - n_train // N_FOLDS - 1
-    grid: dict[str, Any] = {
-        "n_neighbors": [k for k in NEIGHBORS if k <= most],
-        "weights": ["uniform", "distance"],
-    }
-    model = KNeighborsClassifier()
-    if name == WITH_PRIOR:
-        model, grid = NeighborsWithPrior(), {**grid, "prior_rows": list(PRIOR_ROWS)}
-    folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed)
-    scoring = "accuracy" if name == BY_ACCURACY else "neg_log_loss"
-    return GridSearchCV(model, grid, scoring=scoring, cv=folds)
+    return TunedNeighbors(
+        "accuracy" if name == BY_ACCURACY else "log loss",
+        prior_rows=PRIOR_ROWS if name == WITH_PRIOR else (0.0,),
+        seed=seed,
+    )
 
 
 def run(bench: Bench) -> None:
@@ -135,13 +104,19 @@ def out_of_fold(
         scaler = StandardScaler().fit(X[train]) if is_scaled else None
         parts = [X[rows] if scaler is None else scaler.transform(X[rows]) for rows in (train, test)]
         for method, (proba, chose) in found.items():
-            model = classifier(method, len(train), seed)
+            model = classifier(method, seed)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a class that an inner fold lacks
+                warnings.simplefilter("ignore")  # a class of fewer rows than inner folds
                 model.fit(parts[0], y[train])
             proba[np.ix_(test, model.classes_)] = model.predict_proba(parts[1])
-            chose.append(getattr(model, "best_params_", None) or model.temperature_)
+            chose.append(_chosen(model))
     return found
+
+
+def _chosen(model: Any) -> Any:
+    if isinstance(model, TunedNeighbors):
+        return model.best_params_
+    return {"temperature": model.temperature_, "prior_rows": model.prior_rows_}
 
 
 def summary(y: Labels, proba: dict[str, list[Proba]]) -> dict[str, Any]:
