@@ -112,8 +112,8 @@ def curves(rows: pd.DataFrame, title: str, names: dict[str, str]) -> Panel:
 def over(rows: pd.DataFrame, x: str, column: str, label: str) -> Series:
     """Means over seeds of a column, over another."""
     line = seed_curve(rows, x, column)
-    parts = (line[name].astype(float).tolist() for name in ("x", "value", "low", "high"))
-    return Series(label, *parts)
+    places, values, low, high = (line[name].tolist() for name in ("x", "value", "low", "high"))
+    return Series(label, places, values, low, high)
 
 
 def _closest(

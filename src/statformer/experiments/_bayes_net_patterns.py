@@ -150,7 +150,7 @@ def intervene(
     """
     prior = BayesNetPrior("general", n_rows + 1)
     seen, fresh = (draw_networks(prior, n_networks, rng).X for _ in range(2))
-    found = []
+    found: list[Row] = []
     for target in TARGETS:
         parents = STRUCTURE[target]
         stranger = next(m for m in range(target) if m not in parents)

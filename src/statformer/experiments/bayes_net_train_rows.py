@@ -75,10 +75,10 @@ def _leak(network: BayesNetTransformer, batch: BayesNetBatch) -> float:
 def holds(table: pd.DataFrame) -> Verdict:
     """With fewest rows far from the known count and with more leak; with most rows near."""
     verdicts = []
-    for names, rows in table.groupby(["structure", "protocol"]):
+    for (structure, protocol), rows in table.groupby(["structure", "protocol"]):
         least, most = (rows[rows["n_train"] == n] for n in _ends(rows))
         few, many = _ends(rows)
-        at = ", ".join(names)
+        at = f"{structure}, {protocol}"
         judged = [some[some["strangers"] > 0] for some in (least, most)]
         far, near = (by_seed(some, "network", "known") for some in judged)
         leaks = [some.groupby("seed")["leak"].mean() for some in (least, most)]
@@ -101,11 +101,10 @@ def figure(table: pd.DataFrame) -> Chart:
     panels = []
     for column, label in (("behind", "total variation - known count's"), ("leak", "leak")):
         series = [
-            over(rows, "n_train", column, ", ".join(names))
-            for names, rows in behind.groupby(["structure", "protocol"])
+            over(rows, "n_train", column, f"{structure}, {protocol}")
+            for (structure, protocol), rows in behind.groupby(["structure", "protocol"])
         ]
-        rule = {"rule": NEAR, "rule_label": "near"} if column == "behind" else {}
-        panels.append(Panel(f"At {AT} rows", "rows in training", label, series, True, **rule))
+        panels.append(Panel(f"At {AT} rows", "rows in training", label, series, log_x=True))
     return Chart(panels, "Nodes that have an earlier variable that is no parent; 95 % over seeds.")
 
 
