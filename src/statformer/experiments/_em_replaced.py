@@ -20,7 +20,7 @@ from statformer.nn.tokens import moments
 from statformer.pretraining.recipes.mixture_transformer import SeededBatch
 
 PARTS = ("M pattern", "E pattern", "centre tokens")
-VARIANTS = ("EM", "Lloyd", "shuffled", "uniform")
+VARIANTS = ("EM", "Lloyd", "no step", "shuffled", "uniform")
 _RIDGE = 1e-3
 
 
@@ -50,6 +50,9 @@ class Replacer:
         before, _ = _states(self.network, batch)
         r = _varied(before[layer], variant)
         mu = _m_step(batch, r)
+        if variant == "no step":
+            mu = batch.start.means
+            r = _e_step(batch, mu)
         steps = _steps(self.network, layer)
         if part == "centre tokens":
             tokens = _features(mu) @ self._maps[layer]

@@ -11,8 +11,8 @@ question and the thresholds are ours. A network is trained from noise. Then, in 
 
 Damage is the share of points whose label differs from the unharmed network's. Controls: the same
 with responsibilities that are shuffled over the points, and with uniform ones. The network does EM
-there when EM's step damages far less than the shuffled one. Hard (Lloyd) responsibilities are
-measured too. That the tokens resemble EM's iterates is drawn, and decides nothing: R^2 of the
+there when EM's step damages far less than the shuffled one. Measured too, and not judged: hard
+(Lloyd) responsibilities, and no step at all (what EM computes from the start's own means). That the tokens resemble EM's iterates is drawn, and decides nothing: R^2 of the
 centre tokens of a layer from EM's means after t steps, beyond what the start explains.
 """
 
