@@ -188,7 +188,8 @@ def shrink(layout: TokenLayout, thresholds: Mapping[int, float]) -> dict[str, Ar
     kinds = {"up": (1.0, 0.0, -1.0), "down": (-1.0, 0.0, 1.0)}
     kinds |= {"above": (1.0, -1.0, 1.0), "below": (-1.0, -1.0, -1.0)}
     units = TokenLayout({f"{kind} {j}": d for j in thresholds for kind in kinds})
-    reads, writes = {}, {}
+    reads: dict[tuple[str, str], float] = {}
+    writes: dict[tuple[str, str], float] = {}
     for j, threshold in thresholds.items():
         for kind, (sign, shift, back) in kinds.items():
             reads |= {(f"w {j}", f"{kind} {j}"): sign, ("one", f"{kind} {j}"): shift * threshold}

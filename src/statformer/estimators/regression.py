@@ -81,6 +81,13 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):
     second moments of the tokens, which is the same function (`nn/folded.py`).
     """
 
+    coef_: np.ndarray
+    intercept_: Any
+    kind_: Any
+    penalty_: Any
+    n_layers_: Any
+    validation_losses_: np.ndarray
+
     def __init__(
         self,
         ridge_penalties: Sequence[float] = RIDGE_PENALTIES,
@@ -177,7 +184,7 @@ class AttentionRegressor(RegressorMixin, BaseEstimator):
     def _candidates(self) -> list[Candidate]:
         """Ridges, then Lassos, each from the strongest on: of equal candidates the first wins."""
         named = {"ridge_penalties": self.ridge_penalties, "lasso_penalties": self.lasso_penalties}
-        found = []
+        found: list[Candidate] = []
         for name, penalties in named.items():
             if isinstance(penalties, (str, numbers.Number)):
                 raise TypeError(f"{name}={penalties!r} should be a sequence of numbers above 0")
@@ -305,6 +312,6 @@ def _mean_and_scale(
 def _check_share(name: str, value: Any) -> float:
     if not isinstance(value, numbers.Real) or isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}={value!r} should be a number between 0 and 1")
-    if not 0.0 < value < 1.0:
+    if not 0.0 < float(value) < 1.0:
         raise ValueError(f"{name}={value!r} should be between 0 and 1, the ends excluded")
     return float(value)

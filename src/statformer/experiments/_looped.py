@@ -70,7 +70,7 @@ def train(
     )
     for _ in range(n_steps):
         optimizer.zero_grad()
-        loss(network).backward()
+        torch.autograd.backward(loss(network))
         optimizer.step()
         falling.step()
     return network

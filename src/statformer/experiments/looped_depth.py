@@ -48,7 +48,8 @@ def measure(cell: Cell, rng: np.random.Generator, *, looped: bool = True) -> Seq
 def holds(table: pd.DataFrame) -> Verdict:
     """Each loop more lowers the loss, paired by seed; one loop is near its exact minimum."""
     verdicts = []
-    for n, rows in table.groupby("n"):
+    for n in sorted(int(one) for one in table["n"].unique()):
+        rows = table[table["n"] == n]
         wide = rows.pivot_table(index="seed", columns="loops", values="loss")
         exact = D * (D + 1) / (n + D + 1)
         first = ratio_interval([wide[1].to_numpy()], [np.full(len(wide), exact)])

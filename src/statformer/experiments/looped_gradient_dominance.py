@@ -56,7 +56,7 @@ def measure(
             )
         _, gradient = _loss_and_gradient(network, BATCH, n, rng)
         with torch.no_grad():
-            network.A -= rate * gradient
+            network.A.sub_(rate * gradient)
     return rows
 
 
@@ -85,7 +85,8 @@ def holds(table: pd.DataFrame) -> Verdict:
 def figure(table: pd.DataFrame) -> Chart:
     """Squared gradient against loss; the dashed line is the bound."""
     panels = []
-    for n_loops, rows in table.groupby("loops"):
+    for n_loops in sorted(int(one) for one in table["loops"].unique()):
+        rows = table[table["loops"] == n_loops]
         x = np.geomspace(rows["loss"].min(), rows["loss"].max(), 20)
         power = (2 * n_loops - 1) / n_loops
         series = [

@@ -13,8 +13,8 @@ two loops or more the trained A has an antisymmetric part, with which the loss i
 multiple of I: it is measured apart.
 
 The last criterion was ill chosen, and its outcome is kept: the quick run left it undecided. With
-three loops the antisymmetric part is absent at n = 20, 0.16 of |A~| at n = 160 and 0.06 at n = 1280,
-so that the distance does not fall all the way. The other three were met.
+three loops the antisymmetric part is absent at n = 20, 0.16 of |A~| at n = 160 and 0.06 at
+n = 1280, so that the distance does not fall all the way. The other three were met.
 """
 
 from __future__ import annotations

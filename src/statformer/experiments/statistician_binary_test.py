@@ -8,7 +8,6 @@ whenever labels are separable; least squares has none. Minima: scikit-learn's, a
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -20,6 +19,7 @@ from statformer.constructions.algorithm_selection import BinaryOrContinuous
 from statformer.constructions.gradient_descent import ridge_radius
 from statformer.experiments._statistician import draw, spectrum
 from statformer.experiments.base import Cell, Control, Experiment, Row, Verdict
+from statformer.nn.relu_transformer import ReluLayer
 from statformer.plotting.chart import Chart, Panel, Series
 from statformer.reference.ridge import ridge
 from statformer.tasks.linear_regression import LinearRegressionPrior
@@ -73,14 +73,12 @@ def measure(
 def _break(network: BinaryOrContinuous, fault: str) -> None:
     """Silence the test ("silent"), or let every label pass ("deaf")."""
     layers = network.transformer.layers
-    test = layers[0]
     if fault == "silent":
-        layers[0] = replace(test, W_out=0.0 * test.W_out)
-        layers[0] = replace(layers[0], W_OV=0.0 * test.W_OV)
+        layers[0] = ReluLayer()
         return
     constant = network.layout.matrix({("one", "one"): 1.0})
     value = network.layout.matrix({("one", "psi"): 1.0})
-    layers[0] = replace(test, W_QK=constant[None], W_OV=value[None], W_in=None, W_out=None)
+    layers[0] = ReluLayer(constant[None], value[None])
 
 
 def holds(table: pd.DataFrame) -> Verdict:
@@ -115,8 +113,11 @@ def figure(table: pd.DataFrame) -> Chart:
             [float(one.max()) for one in by_kind],
             style="points",
         )
-        rule = {"rule": NEAR, "rule_label": "bound"} if name == "gap" else {}
-        panels.append(Panel(title, "labels", name, [series], categories=kinds, **rule))
+        rule, word = (NEAR, "bound") if name == "gap" else (None, "")
+        panel = Panel(
+            *(title, "labels", name, [series]), categories=kinds, rule=rule, rule_label=word
+        )
+        panels.append(panel)
     return Chart(panels, "The answer for one foreign label is a mixture, and not asked for.")
 
 

@@ -43,7 +43,8 @@ def measure(cell: Cell, rng: np.random.Generator, *, step_factor: float = 1.0) -
     beta = spectrum(X)[1]
     longest = float(np.linalg.norm(X, axis=1).mean())
     if cell["error"] == "broken sigmoid":
-        step_size, y = step_factor * cell["step"] * 2.0 / (beta / 4.0), (y > 0).astype(float)
+        y = (y > 0).astype(np.float64)
+        step_size = step_factor * float(cell["step"]) * 2.0 / (beta / 4.0)
         network = logistic_transformer(
             *(D, N),
             penalty=0.0,
@@ -55,7 +56,8 @@ def measure(cell: Cell, rng: np.random.Generator, *, step_factor: float = 1.0) -
         eps = sigmoid_error(BOUND, N_UNITS) * longest
         reference = logistic_path(X, y, step_size, 0.0, N_STEPS)
     else:
-        step_size, eps = step_factor * cell["step"] * 2.0 / beta, EPS
+        eps = EPS
+        step_size = step_factor * float(cell["step"]) * 2.0 / beta
         network = ridge_transformer(
             *(D, N),
             penalty=0.0,
@@ -75,9 +77,9 @@ def measure(cell: Cell, rng: np.random.Generator, *, step_factor: float = 1.0) -
 
 def _direction(X: Float[np.ndarray, "n d"], kind: str, rng: np.random.Generator) -> np.ndarray:
     """A unit vector: random, or orthogonal to all rows of X."""
-    v = rng.standard_normal(X.shape[1])
+    v: np.ndarray = rng.standard_normal(X.shape[1])
     if kind == "null space":
-        v -= np.linalg.pinv(X) @ (X @ v)
+        v = v - np.linalg.pinv(X) @ (X @ v)
     return np.asarray(v / np.linalg.norm(v))
 
 

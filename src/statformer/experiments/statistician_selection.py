@@ -38,6 +38,7 @@ def measure(
     layers = selection_layers(layout, k, sizes, N_VALIDATION, gamma_factor * gamma)
     if uneven:
         mixing = layers[-1]
+        assert mixing.W_OV is not None
         layers[-1] = replace(mixing, W_OV=mixing.W_OV * (1.0 + 1e-6))
     y = rng.standard_normal((N_TABLES, N))
     f = y[..., None] + rng.standard_normal((N_TABLES, N, k))
