@@ -79,7 +79,7 @@ def _direction(X: Float[np.ndarray, "n d"], kind: str, rng: np.random.Generator)
     """A unit vector: random, or orthogonal to all rows of X."""
     v: np.ndarray = rng.standard_normal(X.shape[1])
     if kind == "null space":
-        v = v - np.linalg.pinv(X) @ (X @ v)
+        v = np.asarray(v - np.linalg.pinv(X) @ (X @ v))
     return np.asarray(v / np.linalg.norm(v))
 
 
