@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from statformer.benchmarks import bayesnet_cost as cost
 from statformer.benchmarks import bayesnet_equality as equality
@@ -25,6 +26,8 @@ from statformer.benchmarks.bayesnet_summary import sheets
 from statformer.benchmarks.bayesnet_targets import targets
 from statformer.benchmarks.parts import cells_of
 from statformer.benchmarks.verdicts import INVALID, MISSING, REACHED, SHORT
+from statformer.constructions.parent_sets import parent_set_weights
+from statformer.estimators import bayes_net_weights
 from statformer.estimators.bayes_net import AttentionBayesNet
 from statformer.tasks.bayes_net import BayesNetPrior
 
@@ -45,11 +48,21 @@ TINY = Sizes(
 pytestmark = pytest.mark.filterwarnings("ignore:.*:FutureWarning", "ignore:.*:DeprecationWarning")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Those of the theorem as "pretrained" ones, so that no number here follows a training."""
+    path = tmp_path_factory.mktemp("weights") / "sets.safetensors"
+    save_file(parent_set_weights(), path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bayes_net_weights, "SHIPPED", path)
+        yield
+
+
 @pytest.fixture(scope="module")
 def few() -> Iterator[None]:
-    """Three structures, one cell beside pgmpy."""
+    """Four structures, one cell beside pgmpy."""
     every = truth.priors(51)
-    some = {name: every[name] for name in ("wet grass", "sachs", "random DAGs of 5")}
+    some = {name: every[name] for name in ("wet grass", "sachs", "general", "random DAGs of 5")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(truth, "priors", lambda _: some)
         patch.setattr(equality, "SHAPES", ((4, 50),))
@@ -73,7 +86,7 @@ def measured(few: None, path: Path) -> dict[str, Any]:
 def test_the_file_and_its_sheets(measured: dict[str, Any], path: Path) -> None:
     assert json.loads(path.read_text()) == json.loads(json.dumps(measured))
     assert set(measured["cells"]) == {
-        *(f"a: {name}" for name in ("wet grass", "sachs", "random DAGs of 5")),
+        *(f"a: {name}" for name in ("wet grass", "sachs", "general", "random DAGs of 5")),
         "b: 4 variables, 50 rows",
         "c: 5 variables, 60 rows, numbers",
         "c: 5 variables, 60 rows, categories",
@@ -95,6 +108,9 @@ def test_the_file_and_its_sheets(measured: dict[str, Any], path: Path) -> None:
         assert sachs["minus naive"][method]["50"][10] is not None
     assert cell["minus known"][unknown.START]["50"]["n"] == cell["read networks"] == 4
     assert sachs["read networks"] == 2
+    general = measured["cells"]["a: general"]
+    assert np.mean(general["tv"][truth.TRANSFORMER]["50"]) < 0.2
+    assert general["minus known"][truth.TRANSFORMER]["50"]["n"] == 12
     timing = measured["cells"]["c: 5 variables, 60 rows, numbers"]["timings"]["1"]
     assert set(timing["fit"]["rows per second"]) == set(cost.FITTED)
     assert set(timing["sample"]["rows per second"]) == set(cost.DRAWN)
@@ -107,6 +123,7 @@ def test_the_file_and_its_sheets(measured: dict[str, Any], path: Path) -> None:
         *truth.METHODS,
         f"{truth.ATTENTION}, first 2 networks",
         *(f"{method}, first {n} networks" for method in unknown.METHODS for n in (2, 4)),
+        truth.TRANSFORMER,
     }
 
     before = copy.deepcopy(measured["cells"])

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import save_file
 from typer import Typer
 from typer.testing import CliRunner
 
 from bayes_nets import WET_GRASS, wet_grass
 from statformer.cli import CommandGroup
 from statformer.cli.bayesnet import bayesnet
+from statformer.constructions.parent_sets import parent_set_weights
 from statformer.estimators.bayes_net import AttentionBayesNet
 
 Answer = dict[str, Any]
@@ -141,10 +143,45 @@ def test_a_word_that_the_network_declares_is_no_missing_cell(
     assert found["missing"] == {"x": 1}
 
 
+def test_a_structure_is_found(run: Callable[..., Any], table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "found.bif"
+    found = answer(run(table, "--out", out))
+    assert found["dropped"] == {"id": "200 values, more than 50; cut it into intervals"}
+    assert found["structure"] is None
+    assert found["n_edges"] == len(found["edges"]) >= 2
+    assert any("23 of 200 rows have missing cells" in text for text in found["warnings"])
+    worth = [edge["nats"] for edge in found["edges"]]
+    assert worth == sorted(worth, reverse=True)
+    assert all(edge["probability"] is None for edge in found["edges"])
+    again = answer(run(table, "--structure", out))
+    assert again["n_edges"] == found["n_edges"]
+    assert again["edges"] == []
+    parents = {one["variable"]: one["parents"] for one in again["variables"]}
+    assert all(edge["parent"] in parents[edge["child"]] for edge in found["edges"])
+
+
+def test_a_structure_is_found_in_an_order(run: Callable[..., Any], table: Path) -> None:
+    order = ["cloudy", "rain", "grass"]
+    found = answer(run(table, "--order", ", ".join(order)))
+    assert found["order"] == order
+    assert found["dropped"] == {"id": "not in --order", "sprinkler": "not in --order"}
+    for edge in found["edges"]:
+        assert order.index(edge["parent"]) < order.index(edge["child"])
+        assert 0.0 < edge["probability"] <= 1.0
+        assert edge["is_directed"]
+    printed = run(table, "--order", "cloudy,rain,grass", "--no-json").stdout
+    assert "cloudy -> rain" in printed
+    assert "probability" in printed
+    free = run(table, "--no-json").stdout
+    assert "turn it either way" in free
+    assert " - " in free
+
+
 def test_wrong_requests_are_refused(
     refused: Callable[..., str], table: Path, net: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "out.csv"
+    out, sets = tmp_path / "out.csv", tmp_path / "sets.safetensors"
+    save_file(parent_set_weights(), sets)
     assert "--out FILE" in refused(table, "--structure", net, "--sample", 3)
     assert "twice" in refused(table, "--structure", net, "--sample", 3, "--complete", "--out", out)
     assert "1 or more" in refused(table, "--structure", net, "--sample", 0, "--out", out)
@@ -152,10 +189,18 @@ def test_wrong_requests_are_refused(
     assert "no file" in refused(table, "--structure", tmp_path / "none.bif")
     assert "smoothing=-1.0" in refused(table, "--structure", net, "--smoothing", -1)
     assert "line 1" in refused(table, "--structure", table)
+    assert "--structure gives one" in refused(table, "--structure", net, "--order", "rain,grass")
+    assert "did you mean 'rain'?" in refused(table, "--order", "rian,grass")
+    assert "'rain' twice" in refused(table, "--order", "rain,rain")
+    assert "'id', which has 200 values" in refused(table, "--order", "rain,id")
+    assert "no checkpoint of this name" in refused(table, "--weights", "none")
+    assert "learned weights smooth" in refused(
+        table, "--weights", sets, "--order", "cloudy,rain", "--smoothing", 1
+    )
     text = net.read_text()
     net.write_text(text.replace("rain", "Rain"))
     assert "no column 'Rain'" in refused(table, "--structure", net)
     assert "is it 'rain'?" in refused(table, "--structure", net)
     net.write_text(text.replace("007", "7"))
     assert "'grass' holds '007'" in refused(table, "--structure", net)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["net.bif", "rows.csv"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["net.bif", "rows.csv", "sets.safetensors"]

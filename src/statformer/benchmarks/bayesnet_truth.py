@@ -19,9 +19,11 @@ from torch import Tensor
 
 from statformer.benchmarks import bayesnet_unknown as unknown
 from statformer.benchmarks.bayesnet_settings import Bench, Sizes
+from statformer.benchmarks.bayesnet_transformer import answers
 from statformer.benchmarks.settings import Progress
 from statformer.constructions.bayes_net import CountingTransformer
 from statformer.estimators.bayes_net_tables import count, estimate
+from statformer.pretraining.recipes.bayes_net import load_bayes_net_transformer
 from statformer.reference.bayes_net import Structure
 from statformer.runs.intervals import difference_interval
 from statformer.tasks.bayes_net import STRUCTURES, BayesNetBatch, BayesNetPrior, all_earlier
@@ -32,6 +34,8 @@ ATTENTION = "constructed, the attention itself"
 KNOWN, NAIVE = "MLE, true DAG", "MLE, all predecessors"
 METHODS = (COLLAPSED, KNOWN, NAIVE)
 JUDGED = (COLLAPSED, unknown.START, unknown.PRETRAINED)  # against the naive count
+TRANSFORMER = "the paper's transformer, trained on this structure"
+TRAINED = {"general": "bayes_net_general"}  # structures of shipped transformers
 UNSEEN = {"random DAGs of 5": 5, "random DAGs of 7": 7}
 RANDOM = {**UNSEEN, "random DAGs of 10": 10}
 LARGE = 10  # variables from which fewer networks are read
@@ -68,6 +72,8 @@ def measure(prior: BayesNetPrior, sizes: Sizes) -> dict[str, Any]:
     naive: dict[str, dict[str, list[Any]]] = {method: {} for method in JUDGED}
     known: dict[str, dict[str, Any]] = {method: {} for method in unknown.METHODS}
     apart = 0.0
+    trained = TRAINED.get(str(prior.structure))
+    transformer = None if trained is None else load_bayes_net_transformer(trained)
     for n in sizes.contexts:
         found = {
             COLLAPSED: variations(batch, _collapsed(batch, n)),
@@ -78,6 +84,10 @@ def measure(prior: BayesNetPrior, sizes: Sizes) -> dict[str, Any]:
         for method, p in unknown.answers(batch, n, n_read).items():
             found[method] = variations(batch, p)
             known[method][str(n)] = _minus_known(found, method)
+        if transformer is not None:
+            found[TRANSFORMER] = variations(batch, answers(transformer, batch, n))
+            known.setdefault(TRANSFORMER, {})[str(n)] = _minus_known(found, TRANSFORMER)
+            tv.setdefault(TRANSFORMER, {})
         for method, variation in found.items():
             tv[method][str(n)] = variation.mean(axis=0)
         for method in JUDGED:

@@ -1,18 +1,20 @@
-"""`statformer bayesnet TABLE --structure FILE.bif`: fit, complete or sample a table of categories.
+"""`statformer bayesnet TABLE`: fit or find a Bayesian network; complete or sample its rows.
 
 Axes: rows are n, columns are variables v.
 """
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from statformer.cli.errors import CommandError, nearest_name, one_line
+from statformer.cli.bayesnet_cells import NOT_NAMED, cells_of_network, cells_to_read
+from statformer.cli.errors import CommandError, one_line
 from statformer.cli.options import Decimal, Delimiter, Encoding, Force, Json
 
 if TYPE_CHECKING:
@@ -31,12 +33,26 @@ def bayesnet(
         str, typer.Argument(metavar="TABLE", help="CSV, TSV, Parquet or .npy; - is standard input.")
     ],
     structure: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             metavar="FILE.bif",
-            help="Variables, their states and parents. Its tables are not read: they are fitted.",
+            help="Variables, their states and parents. Its tables are not read: they are fitted. "
+            "Without it the structure is found, too.",
         ),
-    ],
+    ] = None,
+    order: Annotated[
+        str | None,
+        typer.Option(
+            metavar="a,b,c",
+            help="To find a structure: its columns, causes before effects. Others are left out.",
+        ),
+    ] = None,
+    weights: Annotated[
+        str,
+        typer.Option(
+            metavar="W", help="constructed (counts), pretrained (smoothed), or a weights file."
+        ),
+    ] = "constructed",
     out: Annotated[
         Path | None,
         typer.Option(
@@ -61,10 +77,11 @@ def bayesnet(
     force: Force = False,
     as_json: Json = None,
 ) -> None:
-    """Fit a Bayesian network of known structure to a table of categories.
+    """Fit a Bayesian network to a table of categories, of a structure that is given or found.
 
-    Missing cells are summed out. With --sample or --complete, --out receives rows; without, the
-    fitted network.
+    Without --structure the best network is found among all, exactly, and printed with the strength
+    of its edges. Missing cells are summed out. With --sample or --complete, --out receives rows;
+    without, the fitted network.
     """
     from statformer.cli.outputs import TABLE_ENDINGS, Outputs
     from statformer.cli.reading import read_table
@@ -77,15 +94,25 @@ def bayesnet(
     if sample is not None and complete:
         raise CommandError("--sample and --complete both write --out; call the command twice")
     makes_rows = sample is not None or complete
+    if structure is not None and order is not None:
+        raise CommandError("--order is for finding a structure, and --structure gives one")
     if makes_rows and out is None:
         raise CommandError("--sample and --complete make rows; --out FILE says where to write them")
     with Outputs(force=force) as outputs:
         if out is not None:
             outputs.check("--out", out, TABLE_ENDINGS if makes_rows else NETWORK_ENDINGS)
-        network = _network(structure)
+        network = None if structure is None else _network(structure)
         source = read_table(table, delimiter=delimiter, decimal=decimal, encoding=encoding)
-        cells = _cells(source, network, structure)
-        model, report = _fitted(source, structure, cells, smoothing, seed)
+        listed = None if order is None else [name.strip() for name in order.split(",")]
+        if network is None or structure is None:
+            cells, dropped = cells_to_read(source, listed)
+        else:
+            cells = cells_of_network(source, network, structure)
+            others = [str(name) for name in source.frame.columns if name not in cells.columns]
+            dropped = dict.fromkeys(others, NOT_NAMED)
+        settings = {"weights": weights, "smoothing": smoothing, "random_state": seed}
+        model, report = _fitted(source, structure, listed, cells, settings)
+        report.dropped = dropped
         if out is not None:
             _write(source, cells, model, outputs.stage(out), report, sample, complete=complete)
             outputs.commit()
@@ -111,69 +138,51 @@ def _network(path: Path) -> Bif:
         raise CommandError(f"--structure {one_line(error)}") from None
 
 
-def _cells(source: Table, network: Bif, structure: Path) -> pd.DataFrame:
-    """The variables of the network as they are written in the table, NaN where missing.
-
-    A word that usually means "missing" counts as a state where the network declares it.
-    """
-    names = [name for name in source.frame.columns if name in network.states]
-    absent = [name for name in network.states if name not in source.frame.columns]
-    if absent:
-        free = [str(name) for name in source.frame.columns if name not in network.states]
-        guess = nearest_name(absent[0], free)
-        remedy = f"is it {guess!r}? rename it" if guess else f"{len(absent)} such"
-        raise CommandError(
-            f"{source.name} has no column {absent[0]!r}, which {str(structure)!r} names; {remedy}"
-        )
-    cells = source.original()[names]
-    for name in names:
-        is_missing = source.frame[name].isna() & ~cells[name].isin(list(network.states[name]))
-        cells[name] = cells[name].mask(is_missing)
-    return cells
-
-
 def _fitted(
-    source: Table, structure: Path, cells: pd.DataFrame, smoothing: float, seed: int
+    source: Table,
+    structure: Path | None,
+    order: list[str] | None,
+    cells: pd.DataFrame,
+    settings: dict[str, Any],
 ) -> tuple[AttentionBayesNet, BayesNetReport]:
-    from statformer.cli.bayesnet_report import BayesNetReport, Variable
+    from statformer.cli.bayesnet_report import BayesNetReport, Variable, edges_of
     from statformer.estimators.bayes_net import AttentionBayesNet
 
     started = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            model = AttentionBayesNet(structure, smoothing=smoothing, random_state=seed).fit(cells)
+            model = AttentionBayesNet(structure, order=order, **settings).fit(cells)
             mean = model.score(cells)
-        except ValueError as error:
+        except (ValueError, FileNotFoundError) as error:
             raise CommandError(f"{source.name} cannot be fitted: {one_line(error)}") from None
     parents, categories = model.structure_, model.categories_
     n_of = {name: len(of_name) for name, of_name in categories.items()}
     variables = []
     for name in cells.columns:
-        n_configurations = 1
-        for parent in parents[name]:
-            n_configurations *= n_of[parent]
+        n_configurations = math.prod(n_of[parent] for parent in parents[name])
         states = [str(value) for value in categories[name]]
         listed = [str(parent) for parent in parents[name]]
         variables.append(
             Variable(str(name), listed, states, n_configurations, model.n_unseen_[name])
         )
-    missing = {str(name): int(n) for name, n in cells.isna().sum().items() if n}
-    dropped = [str(name) for name in source.frame.columns if name not in cells.columns]
     return model, BayesNetReport(
         table=source.name,
-        structure=str(structure),
+        structure=None if structure is None else str(structure),
+        order=order,
+        weights=settings["weights"],
         n_rows=len(cells),
         n_columns=source.frame.shape[1],
-        dropped=dict.fromkeys(dropped, "not in the structure"),
-        missing=missing,
+        dropped={},
+        missing={str(name): int(n) for name, n in cells.isna().sum().items() if n},
         notes=list(source.notes),
         warnings=_told(caught),
-        smoothing=smoothing,
+        smoothing=settings["smoothing"],
         n_edges=sum(map(len, parents.values())),
         log_likelihood=mean,
         n_iter=model.n_iter_,
         variables=variables,
+        edges=[] if structure is not None else edges_of(model),
         seconds=time.perf_counter() - started,
     )
 
