@@ -1,7 +1,8 @@
 """Networks that look at the patches of a sample: four patch CNNs and a patch transformer.
 
 Axes: b runs side by side, each with weights of its own; n points, p patches (q and k as queries and
-keys), d features of one patch, m filters, e width of a head, v width of the values.
+keys), d features of one patch, m filters (f = 2 m of both branches), e width of a head, v width of
+the values.
 
 The head is the class, the activation its argument, and the argument's type admits the activations
 that some paper puts under that head. Weights are handed in; all filters see every patch.
@@ -89,12 +90,15 @@ def pre_activations(
 
 def filter_gradient(
     activation: Activation,
-    W: Float[Tensor, "b m d"],
+    pre: Float[Tensor, "b n p m"],
     X: Float[Tensor, "b n p d"],
     upstream: Float[Tensor, "b n #p m"],
 ) -> Float[Tensor, "b m d"]:
-    """dL/dw_r = sum_i sum_p u_ipr s'(<w_r, x_ip>) x_ip, where u = dL/ds(<w_r, x_ip>)."""
-    return einsum("bnpm,bnpd->bmd", upstream * activation.slope(pre_activations(W, X)), X)
+    """dL/dw_r = sum_i sum_p u_ipr s'(<w_r, x_ip>) x_ip, where u = dL/ds(<w_r, x_ip>).
+
+    `pre` are the pre-activations <w_r, x_ip>.
+    """
+    return einsum("bnpm,bnpd->bmd", upstream * activation.slope(pre), X)
 
 
 @final
@@ -129,10 +133,18 @@ class PatchClassifier(nn.Module):
         ordered = W.gather(1, order[..., None].expand(b, f, d))
         return cls(ordered.reshape(b, 2, f // 2, d), activation)
 
-    def forward(self, X: Float[Tensor, "b n p d"]) -> Float[Tensor, "b n"]:
+    def pre_activations(self, X: Float[Tensor, "b n p d"]) -> Float[Tensor, "b n p f"]:
+        """<w_jr, x_p>: the filters of -1 first, then those of +1."""
+        return pre_activations(self.W.flatten(1, 2), X)
+
+    def read(self, pre: Float[Tensor, "b n p f"]) -> Float[Tensor, "b n"]:
+        """f(x) from the pre-activations."""
         m = self.W.shape[2]
-        votes = self.activation(pre_activations(self.W.flatten(1, 2), X)).sum(2)
+        votes = self.activation(pre).sum(2)
         return (votes[..., m:] - votes[..., :m]).mean(-1)
+
+    def forward(self, X: Float[Tensor, "b n p d"]) -> Float[Tensor, "b n"]:
+        return self.read(self.pre_activations(X))
 
 
 @final
@@ -164,6 +176,10 @@ class TrainedHeadClassifier(nn.Module):
 
     def forward(self, X: Float[Tensor, "b n p d"]) -> Float[Tensor, "b n"]:
         hidden = self.activation(pre_activations(self.W, X)).sum(2)
+        return self.read(hidden)
+
+    def read(self, hidden: Float[Tensor, "b n m"]) -> Float[Tensor, "b n"]:
+        """f(x) from what each filter finds in all patches."""
         return einsum("bnm,bm->bn", hidden, self.v)
 
 

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, einsum
 
-from statformer.nn.vision import PatchEncoder, filter_gradient
+from statformer.nn.vision import PatchEncoder, filter_gradient, pre_activations
 
 
 class FeatureSlopes(NamedTuple):
@@ -158,10 +158,11 @@ def single_modal_gradient(
     With stop-gradient: dL/dw_r = -(1/(n m tau)) sum_i sum_p s'(<w_r, x_ip>) x_ip
     [(1 - l_i) h_r(view_ip) - sum_j l_ij h_r(x_jp)].
     """
-    h = encoder.features(X)
-    slopes = objective.slopes(h, encoder.features(view), h, negatives)
-    of_anchors = filter_gradient(encoder.activation, encoder.W, X, slopes.anchor + slopes.pool)
-    return of_anchors + filter_gradient(encoder.activation, encoder.W, view, slopes.positive)
+    s, W = encoder.activation, encoder.W
+    pre, pre_view = pre_activations(W, X), pre_activations(W, view)
+    slopes = objective.slopes(s(pre), s(pre_view), s(pre), negatives)
+    of_anchors = filter_gradient(s, pre, X, slopes.anchor + slopes.pool)
+    return of_anchors + filter_gradient(s, pre_view, view, slopes.positive)
 
 
 def cross_modal_loss(
@@ -187,12 +188,13 @@ def cross_modal_gradient(
     negatives: Bool[Tensor, "b n n"],
 ) -> tuple[Float[Tensor, "b m d"], Float[Tensor, "b m f"]]:
     """The gradients of `cross_modal_loss` for the filters of both encoders."""
-    h, g = first.features(X), second.features(paired)
+    pre, pre_paired = pre_activations(first.W, X), pre_activations(second.W, paired)
+    h, g = first.activation(pre), second.activation(pre_paired)
     there = objective.slopes(h, g, g, negatives)
     back = objective.slopes(g, h, h, negatives)
     of_h = there.anchor + back.positive + back.pool
     of_g = back.anchor + there.positive + there.pool
     return (
-        filter_gradient(first.activation, first.W, X, of_h),
-        filter_gradient(second.activation, second.W, paired, of_g),
+        filter_gradient(first.activation, pre, X, of_h),
+        filter_gradient(second.activation, pre_paired, paired, of_g),
     )

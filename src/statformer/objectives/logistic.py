@@ -38,8 +38,9 @@ def classifier_gradient(
     m = network.W.shape[2]
     signs = torch.ones(2 * m, dtype=X.dtype, device=X.device)
     signs[:m] = -1.0
-    upstream = logistic_slope(network(X), y)[..., None, None] * signs / m
-    gradient = filter_gradient(network.activation, network.W.flatten(1, 2), X, upstream)
+    pre = network.pre_activations(X)
+    upstream = logistic_slope(network.read(pre), y)[..., None, None] * signs / m
+    gradient = filter_gradient(network.activation, pre, X, upstream)
     return gradient.reshape(network.W.shape)
 
 
@@ -54,11 +55,12 @@ def trained_head_gradient(
 
     Hence <w_r, dL/dw_r> = v_r dL/dv_r: along the gradient flow |w_r|^2 - v_r^2 does not change.
     """
-    slope = logistic_slope(network(X), y)
+    pre = pre_activations(network.W, X)
+    hidden = network.activation(pre).sum(2)
+    slope = logistic_slope(network.read(hidden), y)
     upstream = slope[..., None, None] * network.v[:, None, None]
-    hidden = network.activation(pre_activations(network.W, X)).sum(2)
     return {
-        "W": filter_gradient(network.activation, network.W, X, upstream),
+        "W": filter_gradient(network.activation, pre, X, upstream),
         "v": einsum("bn,bnm->bm", slope, hidden),
     }
 
