@@ -6,17 +6,21 @@ token width, f features of a linear map.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from statformer.batch import Centres
+from statformer.constructions.mixture_transformer import em_transformer
 from statformer.experiments._em_networks import double, em_network
 from statformer.nn.mixture import MixtureTransformer, Step
-from statformer.nn.tokens import moments
+from statformer.nn.tokens import SlotEmbedding, SlotReadout, moments
 from statformer.pretraining.recipes.mixture_transformer import SeededBatch
 
 PARTS = ("M pattern", "E pattern", "centre tokens")
@@ -49,18 +53,19 @@ class Replacer:
             raise ValueError(f"part={part!r}, variant={variant!r}; choose from {PARTS}, {VARIANTS}")
         before, _ = _states(self.network, batch)
         r = _varied(before[layer], variant)
-        mu = _m_step(batch, r)
+        centres = _m_step(batch, r)
         if variant == "no step":
-            mu = batch.start.means
-            r = _e_step(batch, mu)
+            centres = batch.start
+            r = _e_step(batch, centres)
         steps = _steps(self.network, layer)
         if part == "centre tokens":
-            tokens = _features(mu) @ self._maps[layer]
-            hook = _replace_stream(steps["centre MLP"], tokens)
+            tokens = _features(centres) @ self._maps[layer]
+            last = [step for step in steps.values() if step.queries == "centres"][-1]
+            hook = _replace_stream(last, tokens)
         elif part == "M pattern":
             hook = _replace_pattern(steps["M"], (r / r.sum(1, keepdim=True)).mT)
         else:
-            new = _e_step(batch, mu) if variant in {"EM", "Lloyd"} else r
+            new = _e_step(batch, centres) if variant in {"EM", "Lloyd"} else r
             hook = _replace_pattern(
                 steps["E"], _varied(new, "Lloyd") if variant == "Lloyd" else new
             )
@@ -70,18 +75,34 @@ class Replacer:
         return (whole != harmed).double().mean().item()
 
 
+def constructed(d: int, c: int, n_layers: int) -> MixtureTransformer:
+    """EM as a network of n_layers layers that can be replaced one by one, float64."""
+    one = em_transformer(d, c, 1.0, 1, "log")
+    layer = [step for step in one.layers[0].children() if isinstance(step, Step)]
+    layers = [copy.deepcopy(layer) for _ in range(n_layers)]
+    entry = [step for step in one.entry.children() if isinstance(step, Step)]
+    embedding, readout = cast(SlotEmbedding, one.embedding), cast(SlotReadout, one.readout)
+    return MixtureTransformer(embedding, layers, readout, entry=entry).requires_grad_(False)
+
+
+def in_double(batch: SeededBatch) -> SeededBatch:
+    """The same tables and start in float64."""
+    tables, start = double(batch)
+    return replace(batch, tables=tables, start=start)
+
+
 @torch.no_grad()
 def token_r2(network: MixtureTransformer, batch: SeededBatch, n_steps: int) -> list[list[float]]:
     """Per layer and t: R^2 of centre tokens from EM's means after t steps, beyond the start's."""
     _, streams = _states(network, batch)
     iterates = em_network(batch, n_steps)(*double(batch)).centres
-    start = _features(batch.start.means).flatten(0, 1)
+    start = _features(batch.start).flatten(0, 1)
     found = []
     for stream in streams:
         tokens = _residual(start, stream["centres"].flatten(0, 1))
         row = []
         for centres in iterates:
-            means = _features(centres.means.to(batch.tables.X.dtype)).flatten(0, 1)
+            means = _features(centres).flatten(0, 1).to(tokens.dtype)
             left = _residual(_residual(start, means), tokens)
             row.append(1.0 - (left.square().sum() / tokens.square().sum()).item())
         found.append(row)
@@ -95,21 +116,24 @@ def _states(
     with torch.no_grad():
         seen = network.record(batch.tables, batch.start)
         there = batch.start.is_component
-        entry: dict[Any, Tensor] = {
-            "data": seen["entry.data MLP.data"],
-            "centres": seen["embedding.centres"],
-        }
+        begin = {name: seen[f"embedding.{name}"] for name in ("data", "centres")}
+        entry: dict[Any, Tensor] = {**begin, **_after("entry", seen)}
         before = [network.readout(entry, batch.tables, there)[0]]
         streams = []
         for layer in range(1, network.n_layers + 1):
             before.append(seen[f"layer {layer}.responsibilities"])
-            streams.append(
-                {
-                    "centres": seen[f"layer {layer}.centre MLP.centres"],
-                    "data": seen[f"layer {layer}.data MLP.data"],
-                }
-            )
+            streams.append(_after(f"layer {layer}", seen))
     return before[:-1], streams
+
+
+def _after(stage: str, seen: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The streams that the steps of a stage leave behind."""
+    found = {}
+    for name, value in seen.items():
+        which = name.rpartition(".")[2]
+        if name.startswith(f"{stage}.") and which in ("data", "centres"):
+            found[which] = value
+    return found
 
 
 def _steps(network: MixtureTransformer, layer: int) -> dict[str, Step]:
@@ -126,22 +150,25 @@ def _varied(r: Float[Tensor, "b n c"], variant: str) -> Float[Tensor, "b n c"]:
     return torch.full_like(r, 1.0 / r.shape[-1]) if variant == "uniform" else r
 
 
-def _m_step(batch: SeededBatch, r: Float[Tensor, "b n c"]) -> Float[Tensor, "b c d"]:
-    return moments(batch.tables, r, batch.start.is_component, 1.0).means
+def _m_step(batch: SeededBatch, r: Float[Tensor, "b n c"]) -> Centres:
+    return moments(batch.tables, r, batch.start.is_component, 1.0)
 
 
-def _e_step(batch: SeededBatch, means: Float[Tensor, "b c d"]) -> Float[Tensor, "b n c"]:
-    squares = torch.cdist(batch.tables.X, means).square()
-    return torch.softmax(-0.5 * squares, dim=-1)
+def _e_step(batch: SeededBatch, centres: Centres) -> Float[Tensor, "b n c"]:
+    squares = torch.cdist(batch.tables.X, centres.means).square()
+    return torch.softmax(torch.log(centres.weights)[:, None] - 0.5 * squares, dim=-1)
 
 
-def _features(means: Float[Tensor, "b c d"]) -> Float[Tensor, "b c f"]:
-    """1, mu, its pairwise products, |mu|^3 and |mu|^4: what a centre token may be linear in."""
-    d = means.shape[-1]
+def _features(centres: Centres) -> Float[Tensor, "b c f"]:
+    """What a centre token may be linear in: e_j, pi, log pi, mu and its powers up to |mu|^4."""
+    means, pi = centres.means, centres.weights[..., None]
+    _, c, d = means.shape
     rows, columns = torch.triu_indices(d, d)
     squares = means[..., rows] * means[..., columns]
     norm = means.norm(dim=-1, keepdim=True)
-    return torch.cat([torch.ones_like(norm), means, squares, norm**3, norm**4], dim=-1)
+    which = torch.eye(c, dtype=means.dtype).expand(len(means), c, c)
+    powers = [norm**3, norm**4]
+    return torch.cat([which, pi, torch.log(pi), means, squares, *powers], dim=-1)
 
 
 def _least_squares(A: Float[Tensor, "r f"], Y: Float[Tensor, "r m"]) -> Float[Tensor, "f m"]:

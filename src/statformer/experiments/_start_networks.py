@@ -8,17 +8,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from statformer.batch import Centres, Tables
 from statformer.constructions.mixture_transformer import lloyd_transformer
 from statformer.experiments._em_networks import SmallRecipe
 from statformer.nn.mixture import MixtureTransformer, Step
-from statformer.nn.tokens import SlotReadout, Streams
+from statformer.nn.tokens import SlotEmbedding, SlotReadout, Streams
 from statformer.tasks.stream import TaskStream
 
 BEGINNINGS = ("theorem", "noise", "noise, same network")
@@ -26,17 +27,13 @@ _SHARPNESS, _SHARPNESS_M = 1.0, 20.0  # E of sigma = 1; M nearly the mean of a c
 _FLOOR = 1e-6
 
 
-class NormalisedReadout(nn.Module):
+class NormalisedReadout(SlotReadout):
     """The slots' responsibilities, cut at 1e-6 and divided by their sum: trained slots stray."""
-
-    def __init__(self, readout: SlotReadout) -> None:
-        super().__init__()
-        self.readout = readout
 
     def forward(
         self, streams: Streams, tables: Tables, is_component: Bool[Tensor, "b c"]
     ) -> tuple[Float[Tensor, "b n c"], Centres]:
-        r, centres = self.readout(streams, tables, is_component)
+        r, centres = super().forward(streams, tables, is_component)
         r = r.clamp_min(_FLOOR)
         return r / r.sum(-1, keepdim=True), centres
 
@@ -62,9 +59,10 @@ class BeginningRecipe(SmallRecipe):
         if self.beginning != "theorem":
             _draw_anew([*entry, *layer], Generator().manual_seed(seed))
         layers = [copy.deepcopy(layer) for _ in range(self.n_layers)]
-        readout = NormalisedReadout(one.readout)  # type: ignore[arg-type]
-        network = MixtureTransformer(one.embedding, layers, readout, entry=entry)  # type: ignore[arg-type]
-        return network.float()
+        layout = cast(SlotReadout, one.readout).layout
+        readout = NormalisedReadout(layout, sigma=1.0, weighs=False)
+        embedding = cast(SlotEmbedding, one.embedding)
+        return MixtureTransformer(embedding, layers, readout, entry=entry).float()
 
 
 def gflop_per_step(recipe: BeginningRecipe) -> float:

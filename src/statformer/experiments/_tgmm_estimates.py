@@ -205,15 +205,17 @@ def by_nothing(found: Instances) -> Estimates:
 
 
 def rows_of(
-    cell: Cell, rng: np.random.Generator, *, n: int = N_TRAINED, deaf: bool = False
+    cell: Cell, rng: np.random.Generator, *, deaf: bool = False, oracle: bool = False
 ) -> list[Row]:
-    """A row per method on fresh instances; with `deaf` TGMM reads the instance before each."""
+    """A row per method on fresh instances.
+
+    With `deaf` TGMM reads the instance before each; with `oracle` it answers with the truth.
+    """
     network = network_of(cell, rng)
-    found = draw(cell["n_instances"], n, cell["d"], cell["K"], rng)
-    read = found
-    if deaf:  # each instance is answered with another's parameters
-        read = found._replace(X=np.roll(found.X, 1, axis=0))
-    estimates = {"TGMM": by_network(network, read), "nothing": by_nothing(found)}
+    found = draw(cell["n_instances"], N_TRAINED, cell["d"], cell["K"], rng)
+    read = found._replace(X=np.roll(found.X, 1, axis=0)) if deaf else found
+    mine = Estimates(found.weights, found.means) if oracle else by_network(network, read)
+    estimates = {"TGMM": mine, "nothing": by_nothing(found)}
     estimates |= by_rivals(found, rng)
     return [{"method": name, **scores(found, one)} for name, one in estimates.items()]
 

@@ -6,14 +6,16 @@ question and the thresholds are ours. A network is trained from noise. Then, in 
   M pattern, E pattern   the attention pattern of every head becomes EM's (responsibilities that the
                          network reads out before the layer, divided by their sums; the E step under
                          the means that EM's M step makes of them); the value maps stay
-  centre tokens          the centre tokens after the layer's M half become a linear function of the
-                         means of EM's M step, fitted on other tables
+  centre tokens          the centre tokens after the layer's M half become a linear function of
+                         simple features of EM's M step, fitted on other tables
 
 Damage is the share of points whose label differs from the unharmed network's. Controls: the same
 with responsibilities that are shuffled over the points, and with uniform ones. The network does EM
 there when EM's step damages far less than the shuffled one. Measured too, and not judged: hard
-(Lloyd) responsibilities, and no step at all (what EM computes from the start's own means). That the tokens resemble EM's iterates is drawn, and decides nothing: R^2 of the
-centre tokens of a layer from EM's means after t steps, beyond what the start explains.
+(Lloyd) responsibilities, and no step at all (what EM computes from the start's own means). That the
+tokens resemble EM's iterates is drawn, and decides nothing: R^2 of the centre tokens of a layer
+from EM's means after t steps, beyond what the start explains. The positive control is the network
+that is EM by construction.
 """
 
 from __future__ import annotations
@@ -25,7 +27,14 @@ import numpy as np
 import pandas as pd
 
 from statformer.experiments._em_networks import NOT_THE_AUTHORS, held_out, small_recipe, train
-from statformer.experiments._em_replaced import PARTS, VARIANTS, Replacer, token_r2
+from statformer.experiments._em_replaced import (
+    PARTS,
+    VARIANTS,
+    Replacer,
+    constructed,
+    in_double,
+    token_r2,
+)
 from statformer.experiments._seeds import over_seeds
 from statformer.experiments.base import Cell, Control, Experiment, Row, Verdict
 from statformer.plotting.chart import Chart, HeatMap, Panel, Series
@@ -34,15 +43,22 @@ MOST_SHARE = 0.25  # of the damage of the shuffled control
 N_EM_STEPS = 8
 
 
-def measure(cell: Cell, rng: np.random.Generator, labels_mixed: bool = False) -> Sequence[Row]:
+def measure(
+    cell: Cell, rng: np.random.Generator, labels_mixed: bool = False, is_em: bool = False
+) -> Sequence[Row]:
     """Damage of each replacement in each layer, and R^2 of tokens from EM's means.
 
-    With `labels_mixed` what is called EM is the shuffled control.
+    With `labels_mixed` what is called EM is the shuffled control; with `is_em` the network is not
+    trained but constructed to be EM.
     """
     recipe = small_recipe(n_layers=cell["n_layers"])
-    network = train(recipe, cell["n_steps"], rng)
-    replacer = Replacer(network, held_out(recipe, cell["n_tables"], block=1))
-    batch = held_out(recipe, cell["n_tables"])
+    fitting, batch = (held_out(recipe, cell["n_tables"], block=block) for block in (1, 0))
+    if is_em:
+        network = constructed(recipe.prior.n_features, recipe.prior.n_components, recipe.n_layers)
+        fitting, batch = in_double(fitting), in_double(batch)
+    else:
+        network = train(recipe, cell["n_steps"], rng)
+    replacer = Replacer(network, fitting)
     rows: list[Row] = []
     for layer in range(cell["n_layers"]):
         for part in PARTS:
@@ -115,6 +131,9 @@ EXPERIMENT = Experiment(
     figure=figure,
     not_the_authors=NOT_THE_AUTHORS,
     control_size="quick",
+    positive=Control(
+        measure=partial(measure, is_em=True), says="a network that is EM by construction"
+    ),
     controls={
         "shuffled as EM": Control(
             measure=partial(measure, labels_mixed=True),

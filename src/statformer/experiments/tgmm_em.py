@@ -22,9 +22,11 @@ from statformer.experiments.base import Cell, Control, Experiment, Row, Verdict
 from statformer.plotting.chart import Chart
 
 
-def measure(cell: Cell, rng: np.random.Generator, deaf: bool = False) -> Sequence[Row]:
-    """l2 error, accuracy and log-likelihood of every method; `deaf` mixes up the instances."""
-    return rows_of(cell, rng, deaf=deaf)
+def measure(
+    cell: Cell, rng: np.random.Generator, deaf: bool = False, oracle: bool = False
+) -> Sequence[Row]:
+    """l2 error, accuracy and log-likelihood of every method, as `rows_of` has them."""
+    return rows_of(cell, rng, deaf=deaf, oracle=oracle)
 
 
 def holds(table: pd.DataFrame) -> Verdict:
@@ -72,6 +74,9 @@ EXPERIMENT = Experiment(
     figure=figure,
     not_the_authors=NOT_THE_AUTHORS,
     control_size="quick",
+    positive=Control(
+        measure=partial(measure, oracle=True), says="the truth in the network's place"
+    ),
     controls={
         "another's points": Control(
             measure=partial(measure, deaf=True), says="the network reads another instance"
