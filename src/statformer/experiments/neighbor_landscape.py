@@ -140,6 +140,7 @@ EXPERIMENT = Experiment(
     holds=holds,
     figure=figure,
     not_the_authors=NOT_THE_AUTHORS,
+    cost="quick 3 s; full about 2 min, on one core (full is reckoned from steps)",
     controls={
         name: Control(measure=partial(measure, harm=name), says=says)
         for name, says in {

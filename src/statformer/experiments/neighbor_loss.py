@@ -148,6 +148,7 @@ EXPERIMENT = Experiment(
     holds=holds,
     figure=figure,
     not_the_authors=NOT_THE_AUTHORS,
+    cost="quick 35 s; full about 50 min, on one core (full is reckoned from steps)",
     controls={
         name: Control(measure=partial(measure, harm=name), says=says)
         for name, says in {

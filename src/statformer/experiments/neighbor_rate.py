@@ -114,6 +114,7 @@ EXPERIMENT = Experiment(
     holds=holds,
     figure=figure,
     not_the_authors=NOT_THE_AUTHORS,
+    cost="quick 22 s; full about 20 min, on one core (full is reckoned from steps)",
     control_size="quick",
     controls={
         "prompts with a margin": Control(
