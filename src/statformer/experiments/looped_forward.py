@@ -108,5 +108,5 @@ EXPERIMENT = Experiment(
             measure=partial(measure, heard_query=True), says="descent hears the query, too"
         ),
     },
-    cost="",
+    cost="quick 1 s on one core",
 )

@@ -128,5 +128,5 @@ EXPERIMENT = Experiment(
             says="points at the minimum of finite n count, too",
         ),
     },
-    cost="",
+    cost="quick 22 s on one core",
 )

@@ -3,6 +3,10 @@
 arXiv 2410.08292, Figure 2, seen through reading notes: "about equal". Ours: equal means within 10 %
 of the loss, trained alike on n = 20 and n = 200 points. Untied layers can do no worse at their best
 (tied ones are among them), and can take steps of different sizes.
+
+The quick run failed: looped layers have 1.2 to 4.8 times the loss. Of the loss before the first
+layer, 10, the difference is small (0.2 % for two layers, 0.006 % for four, at n = 200), so that
+curves on a linear scale may well look equal; the threshold is kept.
 """
 
 from __future__ import annotations
@@ -104,5 +108,5 @@ EXPERIMENT = Experiment(
             measure=partial(measure, rival="half"), says="the looped layer has half the loops"
         )
     },
-    cost="",
+    cost="quick 38 s on one core",
 )

@@ -148,5 +148,5 @@ EXPERIMENT = Experiment(
             says="steps 10 % longer than 2 / L_f, where descent is no longer a contraction",
         ),
     },
-    cost="",
+    cost="quick 1 s on one core",
 )
