@@ -17,6 +17,7 @@ from statformer.objectives.contrastive import (
     cross_modal_loss,
     opposite_labels,
     other_points,
+    power_matrix,
     single_modal_gradient,
     single_modal_loss,
 )
@@ -138,16 +139,8 @@ def test_small_filters_take_a_step_of_the_power_method() -> None:
     """Lemma 5.1 of arXiv 2409.18685: -eta gradient = A w, A as derived in our reading."""
     net = PatchEncoder(1e-5 * normal(B, M, D), Linear())
     gradient = single_modal_gradient(SIMCLR, net, X, VIEW, other_points(y))
-    A = simclr_matrix(X.sum(2), VIEW.sum(2)) / TAU
+    A = power_matrix(X.sum(2), VIEW.sum(2), TAU)
     torch.testing.assert_close(-gradient, net.W.detach() @ A, rtol=1e-6, atol=1e-12)
-
-
-def simclr_matrix(Z: Tensor, views: Tensor) -> Tensor:
-    """tau A / eta at W = 0, where every softmax weight is 1/n: exact, not only up to O(1/n)."""
-    n = Z.shape[1]
-    own = (views.mT @ Z + Z.mT @ views) * (1 - 1 / n) / n
-    total = Z.sum(1, keepdim=True)
-    return own - 2 * (total.mT @ total - Z.mT @ Z) / n**2
 
 
 def test_the_eigenvalue_transition() -> None:
@@ -158,7 +151,7 @@ def test_the_eigenvalue_transition() -> None:
     for target, aligned in ((10.0, True), (0.1, False)):
         mu = (target * d / n) ** 0.5 * e1
         z, view = (labels[:, None] * mu + noise * (1 - e1) for noise in (xi, fresh))
-        values, vectors = torch.linalg.eigh(simclr_matrix(z[None], view[None])[0])
+        values, vectors = torch.linalg.eigh(power_matrix(z[None], view[None], 1.0)[0])
         cosine = float(vectors[:, -1] @ e1)
         assert abs(cosine) > 0.9 if aligned else abs(cosine) < 0.3
         if aligned:

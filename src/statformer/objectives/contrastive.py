@@ -198,3 +198,21 @@ def cross_modal_gradient(
         filter_gradient(first.activation, pre, X, of_h),
         filter_gradient(second.activation, pre_paired, paired, of_g),
     )
+
+
+def power_matrix(
+    Z: Float[Tensor, "b n d"], views: Float[Tensor, "b n d"], temperature: float
+) -> Float[Tensor, "b d d"]:
+    """A with -dL/dw = A w at small filters, of SimCLR on Linear encoders; Z are sums of patches.
+
+    n^2 tau A = (n - 1) sum_i (v_i z_i' + z_i v_i') - sum_{i != j} (z_i z_j' + z_j z_i'),
+
+    v_i the view of z_i: every softmax weight is 1/n where the embeddings are 0. So a step of eta
+    is one of the power method with I + eta A (Lemma 5.1 of arXiv 2409.18685; its A carries eta).
+    The loss is `InfoNCE(temperature, "embedding", stop_gradient=False)` with `other_points`, and
+    this form of A is derived for it, exactly and not up to O(1/n).
+    """
+    n = Z.shape[1]
+    own = (n - 1) * (views.mT @ Z + Z.mT @ views)
+    total = Z.sum(1, keepdim=True)
+    return (own - 2 * (total.mT @ total - Z.mT @ Z)) / (n**2 * temperature)

@@ -82,7 +82,7 @@ def descend(
             aligned = going.reshape(-1, *[1] * (weight.ndim - 1))
             size = sizes.reshape(aligned.shape)
             # A run that has ended takes 0, not 0 times a slope that may be infinite.
-            weight -= size * torch.where(aligned, slope, 0.0)
+            weight.sub_(size * torch.where(aligned, slope, 0.0))
         steps += going
     else:
         if watch is not None:
