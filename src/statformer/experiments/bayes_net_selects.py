@@ -1,4 +1,4 @@
-"""The trained network works as the theorem says: it selects rows by the parents and averages them.
+"""The last layer of the trained network selects rows by the parents, as the theorem's does.
 
 Cao et al. (arXiv 2501.02547) construct a first layer that keeps the parents and a second that
 averages the matching rows, and observe that trained networks answer alike. Whether they also work
@@ -9,8 +9,9 @@ given those that agree on a wrong set of the same size, it must become the frequ
 The rule lets each head weigh a row by the row's own value of the target, with two weights per head
 that are read off other networks. A half-trained state of the network had shown that heads do so;
 thresholds (ours) were set with that state in sight. The theorem's equal shares are measured beside
-it (`equal`) and decide nothing: an answer moves by about 0.2 when they are forced on the heads, so
-that the average itself is not made as the theorem's layer makes it.
+it (`equal`) and decide nothing: when they are forced on the heads, answers move by about 0.2. So
+the rows are selected as in the theorem, and the average is made in another way, by heads that
+prefer one value of the target or the other. How the frequency is read off them is not shown here.
 """
 
 from __future__ import annotations
