@@ -79,6 +79,19 @@ def test_rows_of_changed_sources_are_measured_anew(tmp_path: Path, package: str)
     assert ratio.to_numpy() == pytest.approx(10.0)
 
 
+@pytest.mark.slow
+def test_files_may_be_edited_while_a_run_works(tmp_path: Path, package: str) -> None:
+    write_lab(tmp_path, package)
+    second = tmp_path / package / "second.py"
+    second.write_text((tmp_path / package / "toy.py").read_text())
+    setting = Setting("quick", tmp_path / "out", n_workers=1, package=package)
+    results = []
+    for result in run_experiments(["toy", "second"], setting):
+        results.append(result)
+        second.write_text("raise RuntimeError('half written')\n")
+    assert [result["verdict"]["status"] for result in results] == ["holds", "holds"]
+
+
 @pytest.mark.parametrize(
     ("behaviour", "error"),
     [

@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from statformer.experiments.base import Experiment, Size, Verdict
 from statformer.experiments.folder import PACKAGE, load_experiment
 from statformer.experiments.results import row_store, write_result
-from statformer.experiments.running import Point, measure_point, table_of_rows
+from statformer.experiments.running import Point, load_all, measure_point, table_of_rows
 from statformer.runs.engines import Engine, run_jobs
 from statformer.runs.jobs import Job, Outcome
 from statformer.runs.machine import git_output, machine, versions
@@ -96,8 +97,10 @@ def run_experiments(
         for key in plan.points
         if key in plan.waiting
     ]
-    outcomes = run_jobs(measure_point, jobs, setting.engine, setting.n_workers, setting.address)
-    for outcome in outcomes:
+    prepare = partial(load_all, [plan.name for plan in plans if plan.waiting], setting.package)
+    for outcome in run_jobs(
+        measure_point, jobs, setting.engine, setting.n_workers, setting.address, prepare
+    ):
         plan = owners[outcome.key]
         error = _keep(plan, outcome)
         done += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,11 +31,12 @@ def load_experiment(name: str, package: str = PACKAGE) -> Experiment:
 
     Raises KeyError where there is none, TypeError where its `EXPERIMENT` is something else.
     """
-    if name not in experiment_names(package):
+    module = f"{package}.{name}"
+    if module not in sys.modules and name not in experiment_names(package):
         raise KeyError(f"there is no experiment {name!r}; `statformer experiments list` shows all")
-    experiment = import_module(f"{package}.{name}").EXPERIMENT
+    experiment = getattr(import_module(module), "EXPERIMENT", None)
     if not isinstance(experiment, Experiment):
-        raise TypeError(f"EXPERIMENT of {package}.{name} is {experiment!r}; make it an Experiment")
+        raise TypeError(f"EXPERIMENT of {module} is {experiment!r}; make it an Experiment")
     return experiment
 
 

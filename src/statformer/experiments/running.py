@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Measured",
     "Point",
+    "load_all",
     "measure_point",
     "rows_of",
     "table_here",
@@ -65,6 +67,17 @@ def measure_point(point: Point) -> Measured:
     clock, core = time.perf_counter(), time.thread_time()
     rows = rows_of(experiment.measure, point.name, point.cell, point.seed)
     return Measured(rows, time.perf_counter() - clock, time.thread_time() - core)
+
+
+def load_all(names: Sequence[str], package: str = PACKAGE) -> None:
+    """Load experiments, so that later changes of their files do not reach this process.
+
+    What does not load says why when it is measured.
+    """
+    for name in names:
+        with suppress(Exception):
+            load_experiment(name, package)
+            _sources_here(f"{package}.{name}")
 
 
 def rows_of(measure: Measure, name: str, cell: Cell, seed: int) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Literal, get_args
 
-from statformer.runs.jobs import Job, Outcome, Work, cores
+from statformer.runs.jobs import Job, Outcome, Prepare, Work, cores
 from statformer.runs.local_engine import run_local
 
 __all__ = ["ENGINES", "Engine", "run_jobs"]
@@ -20,6 +20,7 @@ def run_jobs(
     engine: Engine = "local",
     n_workers: int | None = None,
     address: str | None = None,
+    prepare: Prepare | None = None,
 ) -> Iterator[Outcome]:
     """One outcome for every job, in the order in which they end.
 
@@ -27,6 +28,8 @@ def run_jobs(
     n_workers  processes of the engine "local", or of a cluster that is started here; all cores of
                this machine where not given
     address    of an existing cluster; None starts one on this machine
+    prepare    called by every worker process of the engine "local" before its first job, such as
+               imports that should see the sources as they are now
 
     Jobs with the key of an earlier one are dropped, so nothing is counted twice. Raises ValueError
     for an unknown engine, an address for "local" and fewer than one worker, MissingExtraError where
@@ -43,7 +46,7 @@ def run_jobs(
     if not unique:
         return
     if engine == "local":
-        yield from run_local(work, unique, n_workers)
+        yield from run_local(work, unique, n_workers, prepare)
     elif engine == "ray":
         from statformer.runs.ray_engine import run_ray
 

@@ -15,12 +15,13 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-__all__ = ["MOST_ATTEMPTS", "Job", "Outcome", "Work", "answer", "cores"]
+__all__ = ["MOST_ATTEMPTS", "Job", "Outcome", "Prepare", "Work", "answer", "cores"]
 
 # A process may die of a neighbour's hunger for memory; one that dies three times dies of the job.
 MOST_ATTEMPTS = 3
 
 Work = Callable[[Any], Any]
+Prepare = Callable[[], object]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from statformer.runs.jobs import MOST_ATTEMPTS, Job, Outcome, Work, answer
+from statformer.runs.jobs import MOST_ATTEMPTS, Job, Outcome, Prepare, Work, answer
 from statformer.runs.workers import one_thread
 
 __all__ = ["run_local"]
@@ -24,8 +24,12 @@ __all__ = ["run_local"]
 _LOOK_FOR_PARENT = 0.5  # seconds
 
 
-def run_local(work: Work, jobs: Iterable[Job], n_workers: int) -> Iterator[Outcome]:
+def run_local(
+    work: Work, jobs: Iterable[Job], n_workers: int, prepare: Prepare | None = None
+) -> Iterator[Outcome]:
     """Outcomes of `work` for all jobs, in the order in which they end.
+
+    prepare  called by every worker before its first job
 
     A job whose worker dies is tried `MOST_ATTEMPTS` times; one that raises or is too slow, once.
     """
@@ -34,7 +38,7 @@ def run_local(work: Work, jobs: Iterable[Job], n_workers: int) -> Iterator[Outco
     try:
         while waiting or any(worker.job for worker in crew):
             wanted = min(n_workers, len(waiting) + sum(worker.job is not None for worker in crew))
-            crew += [_Worker(work) for _ in range(wanted - len(crew))]
+            crew += [_Worker(work, prepare) for _ in range(wanted - len(crew))]
             for worker in crew:
                 if worker.job is None and worker.is_ready and waiting:
                     worker.take(*waiting.popleft())
@@ -66,10 +70,12 @@ class _Died(Exception):
 class _Worker:
     """A process that answers jobs, seen from the process that hands them out."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, prepare: Prepare | None) -> None:
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, work, os.getpid()), daemon=True)
+        self.process = context.Process(
+            target=_serve, args=(theirs, work, prepare, os.getpid()), daemon=True
+        )
         self.process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
         self.is_ready = False
@@ -131,12 +137,14 @@ def _with_news(crew: list[_Worker]) -> list[_Worker]:
     return [worker for worker in crew if worker.pipe in pipes or worker.deadline <= now]
 
 
-def _serve(pipe: Connection[Any, Any], work: Work, parent: int) -> None:
+def _serve(pipe: Connection[Any, Any], work: Work, prepare: Prepare | None, parent: int) -> None:
     """Answer jobs until the pipe closes."""
     one_thread()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     os.dup2(2, 1)  # what a job prints is no part of the command's answer
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    if prepare is not None:
+        prepare()
     pipe.send(None)
     while True:
         try:
