@@ -5,6 +5,10 @@ what a reproduction must show: twice to ten times the loops. The authors' other 
 were not found. Ours: n = 400 = 40 d; at test the identity, half of it, or eigenvalues from 0.5 to
 1.3, w ~ N(0, Sigma^-1) of the test. A loop contracts wherever a s < 2 for the largest eigenvalue s
 of S (derived), which these keep; the faults do not.
+
+A first quick run, with 1 and not 1 + 1e-9 as the threshold, failed: where the loss had come to rest
+near 1e-12 a loop changed it by 2e-16 of itself. The run that decides has the allowance for rounding,
+other draws (500 steps of training and not 400), and was made after the change was committed.
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ from statformer.plotting.chart import Chart, Panel, Series
 N_TEST = 1000
 FARTHEST = 10  # times the loops of training
 LOWEST = 1e-20  # a loss below is rounding
+SLACK = 1e-9  # of a ratio of 1, for rounding
 
 
 def measure(
@@ -72,7 +77,7 @@ def holds(table: pd.DataFrame) -> Verdict:
         verdicts.append(
             Verdict.below(
                 max(rises),
-                1.0,
+                1.0 + SLACK,
                 threshold_source="paper",
                 what=f"{name}: largest loss of a loop / that of the loop before",
             )
@@ -118,7 +123,7 @@ EXPERIMENT = Experiment(
         "trained": (2, 5),
         "covariance": ("identity", "half", "spread"),
         "n": (400,),
-        "steps": (400,),
+        "steps": (500,),
     },
     tiny={"trained": (2,), "covariance": ("identity", "spread"), "n": (400,), "steps": (100,)},
     n_seeds=10,
@@ -135,5 +140,5 @@ EXPERIMENT = Experiment(
             measure=partial(measure, stretch=2.5), says="the test covariance is 2.5 times as large"
         ),
     },
-    cost="",
+    cost="quick 40 s on one core",
 )
