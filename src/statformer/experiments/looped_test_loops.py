@@ -7,8 +7,9 @@ were not found. Ours: n = 400 = 40 d; at test the identity, half of it, or eigen
 of S (derived), which these keep; the faults do not.
 
 A first quick run, with 1 and not 1 + 1e-9 as the threshold, failed: where the loss had come to rest
-near 1e-12 a loop changed it by 2e-16 of itself. The run that decides has the allowance for rounding,
-other draws (500 steps of training and not 400), and was made after the change was committed.
+near 1e-12 a loop changed it by 2e-16 of itself. The run that decides has the allowance for
+rounding, other draws (500 steps of training and not 400), and was made after the change was
+committed.
 """
 
 from __future__ import annotations
