@@ -15,7 +15,8 @@ there when EM's step damages far less than the shuffled one. Measured too, and n
 (Lloyd) responsibilities, and no step at all (what EM computes from the start's own means). That the
 tokens resemble EM's iterates is drawn, and decides nothing: R^2 of the centre tokens of a layer
 from EM's means after t steps, beyond what the start explains. The positive control is the network
-that is EM by construction.
+that is EM by construction. It failed at first, for want of pi in the E step and among the features;
+they were put in after a first quick run (which had the same verdict), the thresholds stayed.
 """
 
 from __future__ import annotations
