@@ -77,7 +77,7 @@ def measure(cell: Cell, rng: np.random.Generator, *, step_factor: float = 1.0) -
 
 def _direction(X: Float[np.ndarray, "n d"], kind: str, rng: np.random.Generator) -> np.ndarray:
     """A unit vector: random, or orthogonal to all rows of X."""
-    v: np.ndarray = rng.standard_normal(X.shape[1])
+    v = rng.standard_normal((X.shape[1],))
     if kind == "null space":
         v = np.asarray(v - np.linalg.pinv(X) @ (X @ v))
     return np.asarray(v / np.linalg.norm(v))
