@@ -9,7 +9,7 @@ import torch
 from torch import Generator
 
 from statformer.benchmarks.bayesnet_truth import structure_of
-from statformer.experiments import bayes_net_sachs as sachs
+from statformer.experiments import _bayes_net_sachs as sachs
 from statformer.experiments._bayes_net_counts import (
     by_seed,
     compare,
@@ -23,7 +23,7 @@ from statformer.experiments.bayes_net_sampling import _true_tables
 from statformer.nn.bayes_net_transformer import BayesNetTransformer
 from statformer.pretraining.recipes.bayes_net import is_held_out
 from statformer.reference.bayes_net import Structure, backed_off
-from statformer.tasks.bayes_net import BayesNetPrior
+from statformer.tasks.bayes_net import SACHS_NAMES, BayesNetPrior
 
 
 @pytest.fixture
@@ -110,9 +110,9 @@ def test_unseen_structures_are_held_out(rng: np.random.Generator) -> None:
 
 def test_rows_of_the_fitted_tables_have_their_frequencies(rng: np.random.Generator) -> None:
     pytest.importorskip("pgmpy")
-    batch = sachs._fitted(1, 20_000, rng)
+    batch = sachs.draw_sachs("fitted", 1, 20_000, rng)
     X = batch.X[0].numpy()
-    names = list(sachs.SACHS_NAMES)
+    names = list(SACHS_NAMES)
     file = sachs._bnlearn()
     at = {name: names.index({"Raf": "RAF"}.get(name, name)) for name in file.states}
     agree = []

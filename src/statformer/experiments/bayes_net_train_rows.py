@@ -6,7 +6,8 @@ sweep were not found. Networks are trained in the cell and tested with 100 rows.
 total variation from the count of the known structure, far is 0.05; and `leak`, how much an answer
 changes when an earlier variable that is no parent changes, as a share of the change when a parent
 does. Two rows are the fewest from which a structure could be learned: one row says nothing about
-matches.
+matches. At quick size three seeds left it undecided (0.107 [0.0499, 0.163] behind after training
+with two rows); there are five since, and the thresholds are as they were.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ EXPERIMENT = Experiment(
     quick={
         "structure": ("wet grass",),
         "protocol": ("frequencies",),
-        "n_train": (2, 5, 100),
+        "n_train": (2, 100),
         "n_steps": (800,),
     },
     tiny={
@@ -132,7 +133,7 @@ EXPERIMENT = Experiment(
         "n_steps": (5,),
     },
     n_seeds=3,
-    quick_seeds=3,
+    quick_seeds=5,
     measure=measure,
     holds=holds,
     figure=figure,
