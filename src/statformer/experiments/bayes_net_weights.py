@@ -137,4 +137,5 @@ EXPERIMENT = Experiment(
             "half as sharp": "scores are half of what the bound assumes",
         }.items()
     },
+    cost="quick 3 s on one core",
 )
