@@ -2,7 +2,9 @@
 
 Item 3 of what a reproduction must show [reviews]: small degradation for N other than trained, and
 for a growing perturbation of the test means (N(0, s^2) is added to them). The authors' numbers and
-their "small" were not found; at most 1.5 times the error at N = 64 and s = 0 is ours.
+their "small" were not found; at most 1.5 times the error at N = 64 and s = 0 is ours. It is a ratio to the
+network's own error: a network that is good to begin with has the harder task, and EM, whose error
+goes as 1 / N, would not pass at N = 32.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ MOST_RATIO = 1.5
 
 
 def measure(cell: Cell, rng: np.random.Generator, units: float = 1.0) -> Sequence[Row]:
-    """l2 error of TGMM and of EM (10 k-means++ starts) for each N at s = 0, and each s at N = 64.
+    """l2 error of TGMM and of EM (2 k-means++ starts) for each N at s = 0, and each s at N = 64.
 
     `units` multiplies what the network reads wherever N or s is not as in training.
     """
@@ -42,13 +44,14 @@ def measure(cell: Cell, rng: np.random.Generator, units: float = 1.0) -> Sequenc
     for n, spread in pairs:
         found = draw(cell["n_instances"], n, cell["d"], cell["K"], rng, spread)
         as_trained = n == N_TRAINED and not spread
+        starts = seeds(found.X, cell["K"], rng)
         read = found._replace(X=found.X * (1.0 if as_trained else units))
         rows.append(
             {
                 "n": n,
                 "spread": spread,
                 "TGMM": scores(found, by_network(network, read))["l2"],
-                "EM": scores(found, by_em(found.X, seeds(found.X, cell["K"], rng)))["l2"],
+                "EM": scores(found, by_em(found.X, starts[:, :2]))["l2"],
             }
         )
     return rows
@@ -83,7 +86,7 @@ def figure(table: pd.DataFrame) -> Chart:
             x, y = list(curve["x"]), list(curve["value"])
             series.append(Series(method, x, y, list(curve["low"]), list(curve["high"])))
         panels.append(Panel(label, label, "l2 error", series, log_x=axis == "n"))
-    return Chart(panels, "EM with ten k-means++ starts; trained at N up to 64 and s = 0.")
+    return Chart(panels, "EM with two k-means++ starts; trained at N up to 64 and s = 0.")
 
 
 EXPERIMENT = Experiment(
