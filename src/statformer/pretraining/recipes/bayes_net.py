@@ -49,7 +49,7 @@ from statformer.tasks.bayes_net import STRUCTURES, BayesNetBatch, BayesNetPrior
 from statformer.tasks.stream import TaskStream
 from statformer.weights.store import shipped_files
 
-SHIPPED = ("bayes_net_general", "bayes_net_random")
+SHIPPED = ("bayes_net_general", "bayes_net_random", "bayes_net_sachs")
 PROTOCOLS = ("frequencies", "prediction")
 _EVALUATION_SEED = 2_000_007
 _N_EVALUATIONS = 1024
