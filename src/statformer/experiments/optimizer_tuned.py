@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from statformer.benchmarks.optim_methods import ours
+from statformer.benchmarks.optim_methods import adamw, ours
 from statformer.benchmarks.optim_run import SCHEDULES, Make
 from statformer.experiments._optimizer_training import (
     SMALLER,
@@ -116,6 +116,10 @@ EXPERIMENT = Experiment(
             says="eta stays at its start of 1e-6",
         )
     },
+    positive=Control(
+        measure=partial(measure, methods=dict.fromkeys(METHODS, adamw(3e-2))),
+        says="AdamW at a good fixed rate in their place",
+    ),
     control_size="quick",
     cost="quick 40 s on one core",
 )
