@@ -2,7 +2,8 @@
 
 Item 2 of what a reproduction must show; a figure on it was seen by reviewers, its numbers were not
 found. "Little" is ours: the final training losses over all starts differ by at most 5 % of the
-descent. In few steps a start of 1e-8 cannot have grown to anything, whatever the method. AdamW's rate is swept over the same numbers beside it, as the reviewers asked.
+descent. In few steps a start of 1e-8 cannot have grown to anything, whatever the method. AdamW's
+rate is swept over the same numbers beside it, as the reviewers asked.
 """
 
 from __future__ import annotations
