@@ -2,8 +2,8 @@
 
 Item 3 of what a reproduction must show [reviews]: small degradation for N other than trained, and
 for a growing perturbation of the test means (N(0, s^2) is added to them). The authors' numbers and
-their "small" were not found; at most 1.5 times the error at N = 64 and s = 0 is ours. It is a ratio to the
-network's own error: a network that is good to begin with has the harder task, and EM, whose error
+their "small" were not found; at most 1.5 times the error at N = 64 and s = 0 is ours. It is a ratio
+to the network's own error: one that is good to begin with has the harder task, and EM, whose error
 goes as 1 / N, would not pass at N = 32.
 """
 
