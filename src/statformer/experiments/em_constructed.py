@@ -167,6 +167,7 @@ EXPERIMENT = Experiment(
     measure=measure,
     holds=holds,
     figure=figure,
+    cost="quick 2 s of one core",
     not_the_authors="the paper's matrices were not found; these are ours, and exact",
     controls={
         "disturbed": Control(

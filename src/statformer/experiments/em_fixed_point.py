@@ -141,6 +141,7 @@ EXPERIMENT = Experiment(
     measure=measure,
     holds=holds,
     figure=figure,
+    cost="quick 16 s of one core",
     not_the_authors="sizes and separations are ours; the paper's were not found",
     controls={
         "M reads nothing": Control(

@@ -98,6 +98,7 @@ EXPERIMENT = Experiment(
     measure=measure,
     holds=holds,
     figure=figure,
+    cost="quick 117 s of one core of a busy machine",
     not_the_authors=NOT_THE_AUTHORS,
     control_size="quick",
     positive=Control(measure=known, says="a learner whose error is EM's plus 2 / N"),

@@ -102,6 +102,7 @@ EXPERIMENT = Experiment(
     measure=measure,
     holds=holds,
     figure=figure,
+    cost="quick about 30 s of one core",
     not_the_authors=NOT_THE_AUTHORS,
     control_size="quick",
     controls={
