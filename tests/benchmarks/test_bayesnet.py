@@ -108,6 +108,7 @@ def test_the_file_and_its_sheets(measured: dict[str, Any], path: Path) -> None:
         assert sachs["minus naive"][method]["50"][10] is not None
     assert cell["minus known"][unknown.START]["50"]["n"] == cell["read networks"] == 4
     assert sachs["read networks"] == 2
+    assert truth.TRANSFORMER in measured["cells"]["a: random DAGs of 5"]["tv"]
     general = measured["cells"]["a: general"]
     assert np.mean(general["tv"][truth.TRANSFORMER]["50"]) < 0.2
     assert general["minus known"][truth.TRANSFORMER]["50"]["n"] == 12
@@ -147,13 +148,15 @@ def test_verdicts_follow_the_numbers(measured: dict[str, Any]) -> None:
             of_contexts["100"] = {"value": 0.0, "low": -0.1, "high": 0.02, "n": 4}
         for of_contexts in cell["minus naive"].values():
             for gap in (g for of_nodes in of_contexts.values() for g in of_nodes if g):
-                gap.update(value=-0.1, low=-0.2, high=0.1)
+                gap.update(value=-0.1, low=-0.2, high=0.1, n=20)
     assert verdicts("a") == [REACHED] * 5
     random = cells["a: random DAGs of 5"]
     random["minus known"][unknown.PRETRAINED]["100"]["high"] = 0.021
     sachs = cells["a: sachs"]
     sachs["minus naive"][unknown.START]["50"][10]["value"] = 0.0
     assert verdicts("a") == [SHORT, REACHED, REACHED, SHORT, REACHED]
+    sachs["minus naive"][unknown.START]["50"][10]["n"] = 19
+    assert verdicts("a")[3] == REACHED
     for cell in some:
         for of_contexts in cell["minus known"].values():
             del of_contexts["100"]

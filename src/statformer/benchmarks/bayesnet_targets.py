@@ -19,6 +19,7 @@ from statformer.runs.intervals import Interval, difference_interval
 MOST_APART = 1e-6
 RIVALS = {cost.PGMPY: 5.0, cost.AGRUM: 1.0, cost.DATABASE: 1.0}  # least times their rows per second
 MOST_BEHIND = 0.02  # total variation behind the count of the true DAG
+LEAST_NETWORKS = 20  # with two such predecessors at a node, for it to be judged
 FEW_ROWS = 100  # from so many context rows on it is judged
 
 
@@ -67,13 +68,13 @@ def _near(cells: Cells, method: str, *, is_headline: bool = True) -> Target:
 
 
 def _below(cells: Cells, method: str, *, is_headline: bool = True) -> Target:
-    """Below the naive count wherever two predecessors are no parents."""
+    """Below the naive count wherever two predecessors are no parents, in networks enough."""
     gaps = {
         f"{name}, N {n}, node {t}": gap
         for name, cell in cells.items()
         for n, of_nodes in cell["minus naive"][method].items()
         for t, gap in enumerate(of_nodes)
-        if gap is not None
+        if gap is not None and gap["n"] >= LEAST_NETWORKS
     }
     goal = f"{method}: lower TV than all predecessors where two of them are no parents"
     if not gaps:
