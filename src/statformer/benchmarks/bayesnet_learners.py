@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,7 +29,6 @@ Learner = Callable[[pd.DataFrame, Order], AttentionBayesNet]
 
 PRETRAINED, CONSTRUCTED = "pretrained", "constructed"
 PGMPY, AGRUM = "pgmpy, hill-climbing, BIC", "pyAgrum, hill-climbing, BIC"
-AGRUM_BDEU = "pyAgrum, hill-climbing, BDeu"  # a score that does not shun many parents
 EXACT_BIC, TRUTH = "BIC, our exact search", "the true DAG"
 RIVALS = (PGMPY, AGRUM)
 SMOOTHING = 1.0  # of the tables of a structure whose learner makes none
@@ -75,7 +73,7 @@ def pgmpy(df: pd.DataFrame, order: Order) -> dict[str, list[str]]:
     return {name: sorted(graph.predecessors(name)) for name in df.columns}
 
 
-def agrum(df: pd.DataFrame, order: Order, score: str = "BIC") -> dict[str, list[str]]:
+def agrum(df: pd.DataFrame, order: Order) -> dict[str, list[str]]:
     """Greedy hill-climbing as pyAgrum has it; edges back in order forbidden, one thread."""
     library = search_libraries().agrum
     template = library.BayesNet()
@@ -83,11 +81,8 @@ def agrum(df: pd.DataFrame, order: Order, score: str = "BIC") -> dict[str, list[
         template.add(library.RangeVariable(name, "", 0, len(df[name].cat.categories) - 1))
     learner = library.BNLearner(df, template)
     learner.useGreedyHillClimbing()
-    if score == "BIC":
-        learner.useScoreBIC()
-    else:
-        learner.useScoreBDeu()
-    learner.useNoPrior()  # beside the score's own
+    learner.useScoreBIC()
+    learner.useNoPrior()
     learner.setNumberOfThreads(1)
     for parent, child in _backwards(order):
         learner.addForbiddenArc(parent, child)
@@ -161,6 +156,5 @@ def learners() -> dict[str, Learner]:
         CONSTRUCTED: ours("constructed"),
         PGMPY: by_structure(pgmpy),
         AGRUM: by_structure(agrum),
-        AGRUM_BDEU: by_structure(partial(agrum, score="BDeu")),
         EXACT_BIC: by_structure(exact_bic),
     }

@@ -92,7 +92,7 @@ def _differences(cells: Cells, knowledge: str) -> Sheet:
         by_size.setdefault(str(cell["variables"]), []).append(cell)
     for size, some in by_size.items():
         for method in (learners.PRETRAINED, learners.CONSTRUCTED):
-            for rival in (*learners.RIVALS, learners.AGRUM_BDEU, learners.EXACT_BIC):
+            for rival in (*learners.RIVALS, learners.EXACT_BIC):
                 gaps = (
                     signed(difference(some, method, rival, knowledge, measure).as_dict())
                     for measure in ("distance", "lost")
