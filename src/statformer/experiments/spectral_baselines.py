@@ -35,7 +35,9 @@ NETWORK, POWER = "network", "power method"
 RIVALS = (POWER, LINEAR, MLP)
 
 
-def measure(cell: Cell, rng: np.random.Generator, learns: bool = True) -> Sequence[Row]:
+def measure(
+    cell: Cell, rng: np.random.Generator, learns: bool = True, exact: bool = False
+) -> Sequence[Row]:
     """|cos| per component of the network and of the three rivals on the same fresh instances.
 
     The read-outs see four times as many instances a step, for half as many steps.
@@ -45,6 +47,8 @@ def measure(cell: Cell, rng: np.random.Generator, learns: bool = True) -> Sequen
     module = trained(recipe, cell["n_steps"] if learns else 0, train_seed)
     batch = fresh(recipe, test_seed)
     found = {NETWORK: answers(recipe, module, batch)}
+    if exact:
+        found[NETWORK] = batch.eigenvectors[:, : recipe.n_components]
     starts = rng.standard_normal((len(batch.X), recipe.n_components, recipe.n_features))
     power = by_power(batch.X.double().numpy(), starts, recipe.n_layers, "vectors")
     found[POWER] = torch.from_numpy(power).float()
@@ -116,6 +120,10 @@ EXPERIMENT = Experiment(
             measure=partial(measure, learns=False), size="quick", says="no step of training"
         )
     },
+    positive=Control(
+        measure=partial(measure, learns=False, exact=True),
+        says="the exact eigenvectors in the network's place",
+    ),
     control_size="quick",
     cost="quick 2 min on one core",
 )

@@ -11,7 +11,9 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+import torch
 
+from statformer.benchmarks.spectral_networks import by_power
 from statformer.experiments._spectral_training import (
     SMALLER,
     answers,
@@ -38,6 +40,19 @@ def measure(cell: Cell, rng: np.random.Generator, deepens: bool = True) -> Seque
         module = trained(recipe, cell["n_steps"], train_seed)
         batch = fresh(recipe, test_seed)
         found = component_rows(answers(recipe, module, batch), batch, "vectors")
+        rows += [{"layers": layers, **row} for row in found]
+    return rows
+
+
+def measure_power(cell: Cell, rng: np.random.Generator) -> Sequence[Row]:
+    """The positive control: as many steps of the power method as layers."""
+    recipe = recipe_of("vectors", cell["D"])
+    batch = fresh(recipe, two_seeds(rng)[1])
+    starts = rng.standard_normal((len(batch.X), recipe.n_components, recipe.n_features))
+    rows: list[Row] = []
+    for layers in LAYERS:
+        vectors = by_power(batch.X.double().numpy(), starts, layers, "vectors")
+        found = component_rows(torch.from_numpy(vectors).float(), batch, "vectors")
         rows += [{"layers": layers, **row} for row in found]
     return rows
 
@@ -111,6 +126,9 @@ EXPERIMENT = Experiment(
             says="every network has one layer, whatever it is called",
         )
     },
+    positive=Control(
+        measure=measure_power, says="as many steps of the power method in the place of layers"
+    ),
     control_size="quick",
     cost="quick 2 min on one core",
 )
