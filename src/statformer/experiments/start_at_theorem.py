@@ -125,6 +125,7 @@ EXPERIMENT = Experiment(
     measure=measure,
     holds=holds,
     figure=figure,
+    cost="quick 160 s of one core of a busy machine",
     control_size="quick",
     positive=Control(
         measure=partial(measure, drawn_anew="noise"),

@@ -76,6 +76,7 @@ EXPERIMENT = Experiment(
     measure=measure,
     holds=holds,
     figure=figure,
+    cost="quick 27 s of one core",
     not_the_authors=NOT_THE_AUTHORS,
     control_size="quick",
     positive=Control(

@@ -63,6 +63,7 @@ EXPERIMENT = Experiment(
     measure=measure,
     holds=holds,
     figure=figure,
+    cost="quick 25 s of one core",
     not_the_authors=NOT_THE_AUTHORS,
     control_size="quick",
     positive=Control(
