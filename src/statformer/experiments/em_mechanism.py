@@ -130,6 +130,7 @@ EXPERIMENT = Experiment(
     measure=measure,
     holds=holds,
     figure=figure,
+    cost="quick 54 s of one core of a busy machine",
     not_the_authors=NOT_THE_AUTHORS,
     control_size="quick",
     positive=Control(
