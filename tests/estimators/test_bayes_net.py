@@ -276,3 +276,14 @@ def test_wrong_frames_are_refused(frame: pd.DataFrame) -> None:
         model.sample(0)
     with pytest.raises(ValueError, match="sample_weight"):
         model.fit(frame, sample_weight=np.ones(3))
+
+
+def test_measured_numbers_are_no_categories() -> None:
+    rng = np.random.default_rng(0)
+    measured = pd.DataFrame({"x": rng.normal(size=100), "y": rng.integers(0, 2, 100)})
+    with pytest.raises(ValueError, match="'x' has 100 different numbers with decimals"):
+        AttentionBayesNet({"y": ["x"]}).fit(measured)
+    whole = measured.assign(x=np.arange(100.0) % 40)
+    assert len(AttentionBayesNet({"y": [], "x": []}).fit(whole).categories_["x"]) == 40
+    few = measured.assign(x=(np.arange(100) % 3) / 2)
+    assert len(AttentionBayesNet({"y": [], "x": []}).fit(few).categories_["x"]) == 3

@@ -17,6 +17,7 @@ from statformer.estimators.bayes_net_words import same_objects, short_words
 
 MISSING = -1
 MAX_CATEGORIES = 1024
+MOST_FRACTIONS = 32  # different numbers with decimals that may still be categories
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class CategoryColumn:
 
         States are compared as text, so that the state "1" of a file is the 1 of a column.
 
-        Raises ValueError where there is no value, too many, or one that the states lack.
+        Raises ValueError where there is no value, too many, many that look measured, or one that
+        the states lack.
         """
         codes, values, is_sorted = _factorized(column)
         if not (codes >= 0).any():
@@ -51,6 +53,11 @@ class CategoryColumn:
             raise ValueError(
                 f"column {column.name!r} has {len(values)} categories; at most {MAX_CATEGORIES} "
                 "are possible: cut numbers into intervals first (pandas.cut)"
+            )
+        if _are_measured(values):
+            raise ValueError(
+                f"column {column.name!r} has {len(values)} different numbers with decimals, which "
+                "look measured and not like categories: cut them into intervals first (pandas.cut)"
             )
         if states is not None:
             present = values[np.unique(codes[codes >= 0])]
@@ -187,3 +194,10 @@ def _like(state: Any, kind: Any) -> Any:
         return state if kind is None else kind(state)
     except (TypeError, ValueError):
         return state
+
+
+def _are_measured(values: pd.Index) -> bool:
+    """Whether these are many floating-point numbers that are not all whole."""
+    if values.dtype.kind != "f" or len(values) <= MOST_FRACTIONS:
+        return False
+    return bool((values % 1 != 0).any())
