@@ -8,7 +8,7 @@ OUT ?= out
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PYTEST_FLAGS ?= -n auto --maxprocesses 8
 
-.PHONY: demo test test-all browser check bench reproduce clean
+.PHONY: demo test test-all test-long browser check bench reproduce clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.core
@@ -17,7 +17,7 @@ demo: $(VENV)/.core
 # The workers share the cores, so each takes one thread.
 test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -m "not slow and not long" $(PYTEST_FLAGS)
 
 # The site of the experiments is looked at in a browser; without one its tests skip and say why.
 browser:
@@ -37,6 +37,11 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+# Hours: the planted faults of the experiments that train networks.
+test-long: export OMP_NUM_THREADS = 1
+test-long: $(VENV)/.dev
+	$(BIN)/python -m pytest -m long $(PYTEST_FLAGS)
 
 bench: $(VENV)/.dev
 	mkdir -p $(OUT)

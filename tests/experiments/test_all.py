@@ -43,6 +43,22 @@ def positives(size: Size) -> list[str]:
     return found
 
 
+MOST_SECONDS = 30.0  # of an experiment at quick size whose faults `make test-all` plants
+_QUICK = re.compile(r"quick (?:about )?([\d.]+) (s|min)\b")
+
+
+def cases_by_cost(cases: list[Any]) -> list[Any]:
+    """The cases marked slow where the stated cost allows it, else long; no stated cost is long."""
+    marked = []
+    for case in cases:
+        values = case if isinstance(case, tuple) else (case,)
+        stated = _QUICK.search(load_experiment(values[0]).cost)
+        seconds = float(stated[1]) * {"s": 1, "min": 60}[stated[2]] if stated else np.inf
+        mark = pytest.mark.slow if seconds <= MOST_SECONDS else pytest.mark.long
+        marked.append(pytest.param(*values, marks=mark))
+    return marked
+
+
 @cache
 def table(name: str, size: Size, control: str | None = None) -> pd.DataFrame:
     return table_here(name, size, control)
@@ -153,14 +169,12 @@ def test_what_must_hold_holds(name: str) -> None:
     assert verdict(name, "tiny", "positive").status == "holds"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "control"), controls("quick"))
+@pytest.mark.parametrize(("name", "control"), cases_by_cost(controls("quick")))
 def test_a_fault_flips_the_verdict_at_quick_size(name: str, control: str) -> None:
     check_that_a_fault_flips(name, control, "quick")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", positives("quick"))
+@pytest.mark.parametrize("name", cases_by_cost(positives("quick")))
 def test_what_must_hold_holds_at_quick_size(name: str) -> None:
     assert verdict(name, "quick", "positive").status == "holds"
 

@@ -102,4 +102,5 @@ EXPERIMENT = Experiment(
             says="the naive count in the place of the explicit weights",
         )
     },
+    cost="quick 33 s on one core",
 )

@@ -145,4 +145,5 @@ EXPERIMENT = Experiment(
         )
     },
     control_size="quick",
+    cost="quick 62 s on one core",
 )

@@ -73,4 +73,5 @@ EXPERIMENT = Experiment(
         size="quick",
     ),
     control_size="quick",
+    cost="quick 16 s on one core",
 )

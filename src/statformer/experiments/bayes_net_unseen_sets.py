@@ -78,4 +78,5 @@ EXPERIMENT = Experiment(
         size="quick",
     ),
     control_size="quick",
+    cost="quick 6 s on one core",
 )

@@ -18,6 +18,17 @@ TITLES = {
         "Transformers as Statisticians: Provable In-Context Learning with In-Context Algorithm "
         "Selection"
     ),
+    "2412.01021": "On the Feature Learning in Diffusion Models",
+    "2411.02837": ("On the Comparison between Multi-modal and Single-modal Contrastive Learning"),
+    "2410.19139": (
+        "Initialization Matters: On the Benign Overfitting of Two-Layer ReLU CNN with Fully "
+        "Trainable Layers"
+    ),
+    "2409.18685": (
+        "Understanding the Benefits of SimCLR Pre-Training in Two-Layer Convolutional Neural "
+        "Networks"
+    ),
+    "2409.19345": "Unveil Benign Overfitting for Transformer in Vision",
     "2410.08292": (
         "Can Looped Transformers Learn to Implement Multi-step Gradient Descent for In-context "
         "Learning?"
