@@ -48,6 +48,8 @@ bench: $(VENV)/.dev
 	$(BIN)/statformer bench mixture --quick --json $(OUT)/bench-mixture.json
 	$(BIN)/statformer bench optim --quick --json $(OUT)/bench-optim.json
 	$(BIN)/statformer bench spectral --quick --json $(OUT)/bench-spectral.json
+	$(BIN)/statformer bench neighbors --quick --json $(OUT)/bench-neighbors.json
+	$(BIN)/statformer bench bayesnet --quick --json $(OUT)/bench-bayesnet.json
 
 # Every claim of every paper at quick size, and the site of what was found.
 reproduce: $(VENV)/.dev
