@@ -59,7 +59,7 @@ def test_the_wheel_holds_the_package_and_its_weights_and_nothing_else(wheel: Pat
     assert {f"statformer/weights/{name}" for name in weights} <= package
     assert "statformer/py.typed" in package
     suffixes = {Path(name).suffix for name in package}
-    assert suffixes <= {".py", ".typed", ".json", ".safetensors"}
+    assert suffixes <= {".css", ".py", ".typed", ".json", ".safetensors"}
 
 
 def megabytes(folder: Path) -> float:
