@@ -103,7 +103,7 @@ EXPERIMENT = Experiment(
     claim="After k steps of gradient descent on points without a margin, xi_1 is about k^(1/3) and "
     "the loss about k^(-1/3).",
     paper="2411.10830",
-    source="ours: section 2.4 of the specification derives it; the paper's rate was not found",
+    source="derived by us; the paper's rate was not found",
     kind="learnability",
     grid={"n": (4, 16), "d": (4, 8), "prompts": (10_000,), "first": (600,), "last": (30_000,)},
     quick={"n": (4,), "d": (4,), "prompts": (4096,), "first": (300,), "last": (10_000,)},

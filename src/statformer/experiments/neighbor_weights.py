@@ -135,7 +135,7 @@ EXPERIMENT = Experiment(
     claim="One softmax-attention layer with explicit weights answers like one nearest neighbour, "
     "within a bound that falls exponentially with the margin.",
     paper="2411.10830",
-    source="ours: section 2.3 of the specification; the paper's own bound was not found",
+    source="derived by us; the paper's own bound was not found",
     kind="existence",
     grid={
         "kind": (SHIFTED, UNIFORM),
