@@ -41,6 +41,18 @@ def test_in_words_a_chart_names_its_axes_curves_and_ends() -> None:
     assert line == "t: error over n. Lloyd: 0.9 at 1, 0.25 at 3. none: no values."
 
 
+def test_a_map_of_classes_passes_through_json_and_is_counted_in_words() -> None:
+    heat = HeatMap((1, 2), (3,), ((0, 1),), "error cut at 0.2", classes=("above", "below"))
+    drawn = Chart([Panel("", "n", "SNR", heat=heat)])
+    back = Chart.from_json(json.loads(json.dumps(drawn.to_json()))).panels[0].heat
+    assert back is not None
+    assert list(back.classes) == ["above", "below"]
+    assert "error cut at 0.2 (above in 1, below in 1 of 2 cells), SNR over n." in drawn.in_words()
+    older = drawn.to_json()
+    del older["panels"][0]["heat"]["classes"]
+    assert not Chart.from_json(older).panels[0].heat.classes  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
@@ -50,6 +62,7 @@ def test_in_words_a_chart_names_its_axes_curves_and_ends() -> None:
         (lambda: Series("s", (1,), (1,), style="pie"), "style must be one of"),
         (lambda: HeatMap((1, 2), (1,), ((1,),), "z"), "1 rows .* of 2 numbers"),
         (lambda: HeatMap((), (1,), ((),), "z"), "at least one x"),
+        (lambda: HeatMap((1,), (1,), ((2,),), "z", classes=("a", "b")), "values 0 to 1"),
         (lambda: Chart(()), "panels is empty"),
     ],
 )

@@ -100,10 +100,33 @@ def test_a_heat_map_has_its_values_at_its_places() -> None:
     assert figure.axes[1].get_ylabel() == "loss"
 
 
+def test_a_map_of_classes_has_their_names_and_one_colour_each() -> None:
+    heat = HeatMap((1, 2), (1, 2), ((0, 1), (1, math.nan)), "side", classes=("low", "high"))
+    figure = draw_panels(Chart([Panel("", "x", "y", heat=heat)]))[0]
+    bar = figure.axes[1]
+    assert [label.get_text() for label in bar.get_yticklabels()] == ["low", "high"]
+    mesh = figure.axes[0].collections[0]
+    colours = mesh.to_rgba(np.array([0, 1]))
+    assert mesh.cmap.N == 2
+    assert abs(colours[0, :3].mean() - colours[1, :3].mean()) > 0.2  # also without colour
+
+
+def test_curves_end_where_the_map_ends_and_points_do_not() -> None:
+    heat = HeatMap((1, 10), (10, 100), ((1, 2), (3, 4)), "loss")
+    far = Series("boundary", (0.01, 10), (1e6, 10))
+    (figure,) = draw_panels(Chart([Panel("", "x", "y", [far], True, True, heat)]))
+    np.testing.assert_allclose(figure.axes[0].get_xlim(), (10**-0.5, 10**1.5))
+    np.testing.assert_allclose(figure.axes[0].get_ylim(), (10**0.5, 10**2.5))
+    point = Series("seen", (200.0, math.nan), (20.0, 20.0), style="points")
+    (figure,) = draw_panels(Chart([Panel("", "x", "y", [far, point], True, True, heat)]))
+    np.testing.assert_allclose(figure.axes[0].get_xlim(), (10**-0.5, 200.0))
+
+
 @pytest.mark.parametrize(
     "panel",
     [
         Panel("", "x", "y"),
+        Panel("", "x", "y", heat=HeatMap((1,), (1,), ((math.nan,),), "z", classes=("one", "two"))),
         Panel("", "x", "y", [Series("none", (), ())], log_x=True, log_y=True),
         Panel("", "x", "y", [Series("nan", (1, 2), (math.nan, math.nan))], log_y=True),
         Panel("", "x", "y", [Series("zero", (0, 1), (0.0, -1.0))], log_x=True, log_y=True, rule=-1),

@@ -50,8 +50,11 @@ class HeatMap:
 
     log_z     colours by the logarithm; values of at most 0 stay blank
     contours  adds contour lines (needs at least two rows and two columns)
+    classes   names of the values 0, 1, ... where the map tells kinds, not amounts, such as one side
+              of a threshold from the other
 
-    Raises ValueError where z is not a table of len(y) rows and len(x) columns.
+    Raises ValueError where z is not a table of len(y) rows and len(x) columns, or where there are
+    classes and a finite z is none of them.
     """
 
     x: Sequence[float]
@@ -60,6 +63,7 @@ class HeatMap:
     label: str
     log_z: bool = False
     contours: bool = False
+    classes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not len(self.x) or not len(self.y):
@@ -70,13 +74,19 @@ class HeatMap:
                 f"z must have {len(self.y)} rows (y) of {len(self.x)} numbers (x), "
                 f"got {len(self.z)} rows of {sorted(widths)}"
             )
+        numbers = {value for row in self.z for value in row if math.isfinite(value)}
+        if self.classes and not numbers <= set(range(len(self.classes))):
+            raise ValueError(
+                f"z must have values 0 to {len(self.classes) - 1} for classes={self.classes}, got "
+                f"{sorted(numbers)[:5]}"
+            )
 
 
 @dataclass(frozen=True)
 class Panel:
     """One pair of axes.
 
-    heat        a heat map below the series
+    heat        a heat map below the series; lines end where it ends
     categories  names under the places 0, 1, ... of the x axis, for bars and points
     rule        a horizontal dashed line, such as a threshold, and what it is
     """
@@ -160,6 +170,7 @@ def _heat_json(heat: HeatMap) -> dict[str, Any]:
         "label": heat.label,
         "log_z": bool(heat.log_z),
         "contours": bool(heat.contours),
+        "classes": [str(one) for one in heat.classes],
     }
 
 
@@ -179,7 +190,8 @@ def _read_panel(data: Mapping[str, Any]) -> Panel:
     if heat is not None:
         rows = [_read_numbers(row) or [] for row in heat["z"]]
         x, y = _read_numbers(heat["x"]) or [], _read_numbers(heat["y"]) or []
-        heat = HeatMap(x, y, rows, heat["label"], heat["log_z"], heat["contours"])
+        options = heat["log_z"], heat["contours"], heat.get("classes", ())
+        heat = HeatMap(x, y, rows, heat["label"], *options)
     return Panel(**{**data, "series": series, "heat": heat})
 
 
@@ -188,6 +200,9 @@ def _panel_in_words(panel: Panel) -> str:
     if panel.heat is not None:
         cells = [value for row in panel.heat.z for value in row if math.isfinite(value)]
         ends = f" from {min(cells):.3g} to {max(cells):.3g}" if cells else ""
+        if panel.heat.classes:
+            parts = [f"{name} in {cells.count(i)}" for i, name in enumerate(panel.heat.classes)]
+            ends = f" ({', '.join(parts)} of {len(cells)} cells)"
         words += f"map of {panel.heat.label}{ends}, {panel.y_label} over {panel.x_label}."
     else:
         words += f"{panel.y_label} over {panel.x_label}."

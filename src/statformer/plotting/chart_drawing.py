@@ -16,8 +16,9 @@ import numpy as np
 from jaxtyping import Float
 
 from statformer._extras import require
-from statformer.plotting.chart import Chart, HeatMap, Panel, Series
-from statformer.plotting.chart_axes import dress_axes, label_ticks, linear_or_log
+from statformer.plotting.chart import Chart, Panel, Series
+from statformer.plotting.chart_axes import dress_axes, linear_or_log
+from statformer.plotting.chart_heat import draw_heat, end_at_heat
 from statformer.plotting.chart_text import wrapped
 from statformer.plotting.mixture import MARKERS
 
@@ -125,7 +126,7 @@ def _draw_panel(part: Any, panel: Panel, order: Sequence[str]) -> None:
     ax.patch.set_alpha(0.0)
     linear_or_log(ax, panel)
     if panel.heat is not None:
-        _draw_heat(part, ax, panel.heat, log_x=panel.log_x, log_y=panel.log_y)
+        draw_heat(part, ax, panel, ink=INK, muted=MUTED)
     bars = [one for one in panel.series if one.style == "bars"]
     points = [one for one in panel.series if one.style == "points"]
     handles = []
@@ -146,6 +147,8 @@ def _draw_panel(part: Any, panel: Panel, order: Sequence[str]) -> None:
     if panel.rule is not None and (panel.rule > 0 or ax.get_yscale() == "linear"):
         rule = ax.axhline(panel.rule, color=INK, lw=1.1, ls=(0, (4, 3)), zorder=1.5)
         handles += [rule] if panel.rule_label else []
+    if panel.heat is not None:
+        end_at_heat(ax, panel)
     dress_axes(ax, panel, ink=INK, muted=MUTED, frame=FRAME)
     names = _legend_names(panel)
     if names:
@@ -234,38 +237,3 @@ def _floored_where_log(
 def _mark_zeros(ax: Any, x: Float[np.ndarray, " q"], colour: str) -> None:
     style = {"transform": ax.get_xaxis_transform(), "color": colour, "clip_on": False, "zorder": 4}
     ax.plot(x, np.full(len(x), 0.0), ls="none", marker="v", ms=6, mfc="none", mew=1.2, **style)
-
-
-def _draw_heat(part: Any, ax: Any, heat: HeatMap, *, log_x: bool, log_y: bool) -> None:
-    colors = require("matplotlib.colors", "plot")
-    z = np.asarray(heat.z, dtype=np.float64)
-    z = np.where(z > 0, z, np.nan) if heat.log_z else z
-    seen = np.ma.masked_invalid(z)
-    spread = bool(seen.count()) and float(seen.max()) > float(seen.min())
-    norm = colors.LogNorm() if heat.log_z and spread else None
-    edges = [_edges(places, log) for places, log in ((heat.x, log_x), (heat.y, log_y))]
-    mesh = ax.pcolormesh(
-        *edges, seen, norm=norm, cmap="viridis", rasterized=True, zorder=0
-    )  # as an image: cells drawn side by side show hair lines
-    if heat.contours and spread and min(z.shape) >= 2:
-        space = np.geomspace if heat.log_z else np.linspace
-        levels = space(float(seen.min()), float(seen.max()), 9)[1:-1]
-        ax.contour(heat.x, heat.y, seen, levels, colors="white", linewidths=0.7, alpha=0.75)
-    bar = part.colorbar(mesh, ax=ax, pad=0.02, aspect=28)
-    bar.set_label(wrapped(heat.label, 34), fontsize=9, color=INK)
-    bar.ax.tick_params(labelsize=8.5, colors=MUTED, length=2.5)
-    bar.solids.set_rasterized(True)
-    label_ticks(bar.ax.yaxis)
-    bar.outline.set_visible(False)
-
-
-def _edges(centres: Sequence[float], log: bool) -> Float[np.ndarray, " e"]:
-    """Borders half way between neighbours; those at the ends as far out as the next ones in."""
-    at = np.asarray(centres, dtype=np.float64)
-    at = np.log(at) if log else at
-    if len(at) == 1:
-        edges = np.array([at[0] - 0.5, at[0] + 0.5])
-    else:
-        half = np.diff(at) / 2.0
-        edges = np.concatenate([[at[0] - half[0]], at[:-1] + half, [at[-1] + half[-1]]])
-    return np.exp(edges) if log else edges
