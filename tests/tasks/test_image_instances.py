@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from statformer.images import npz
 from statformer.tasks import image_instances
 from statformer.tasks.image_instances import ImageInstances, ImagePool, load_images
 from statformer.tasks.stream import TaskStream
@@ -88,7 +89,7 @@ def test_sizes_are_checked_before_anything_is_read(
         raise AssertionError("the array was read")
 
     monkeypatch.setattr(np, "load", refuse)
-    monkeypatch.setattr(image_instances, "MAX_BYTES", 1000)
+    monkeypatch.setattr(npz, "MAX_BYTES", 1000)
     with pytest.raises(ValueError, match=r"train_images cannot be read.* at most 1000"):
         load_images(path, D)
 

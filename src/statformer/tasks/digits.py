@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from statformer.tasks.image_instances import read_splits
+from statformer.images.npz import read_splits
 from statformer.tasks.stream import TaskStream
 
 

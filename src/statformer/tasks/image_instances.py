@@ -5,8 +5,6 @@ Axes: b tasks, n points (images), d features, p pixels.
 
 from __future__ import annotations
 
-import math
-import zipfile
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +15,11 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from statformer.images.npz import PARTS, read_splits
 from statformer.tasks.eigenpairs import EigenBatch, eigen_batch
 from statformer.tasks.stream import TaskStream
 
-MAX_BYTES = 2**29  # of one array; MNIST has 47 million
 _CHUNK = 4096
-_PARTS = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -103,35 +100,9 @@ def load_images(path: str | Path, n_features: int) -> ImageSplits:
             torch.from_numpy(((points[part] - mean) / spread).astype(np.float32)),
             torch.from_numpy(labels[part].astype(np.int64)),
         )
-        for part in _PARTS
+        for part in PARTS
     )
     return ImageSplits(train, test)
-
-
-def read_splits(
-    path: str | Path,
-) -> dict[str, tuple[Shaped[np.ndarray, "n ..."], Shaped[np.ndarray, " n"]]]:
-    """The images and labels of "train" and of "test", as they lie in an .npz file.
-
-    The file holds `train_images` and `test_images` (uint8, first axis n) and `train_labels` and
-    `test_labels` (uint8).
-
-    Raises FileNotFoundError, and ValueError where the file is not of this form or an array has
-    more than `MAX_BYTES` bytes.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; pass an .npz with {_PARTS} images")
-    splits = {}
-    for part in _PARTS:
-        images, labels = _read(path, f"{part}_images"), _read(path, f"{part}_labels")
-        if images.ndim < 2 or labels.shape != images.shape[:1]:
-            raise ValueError(
-                f"{path}: {part}_images has shape {images.shape} and {part}_labels "
-                f"{labels.shape}; one label per image is expected"
-            )
-        splits[part] = (images, labels)
-    return splits
 
 
 def _project(pixels: Shaped[np.ndarray, "n p"], n_features: int) -> Float[np.ndarray, "n d"]:
@@ -147,30 +118,6 @@ def _project(pixels: Shaped[np.ndarray, "n p"], n_features: int) -> Float[np.nda
     largest = np.abs(directions).argmax(axis=0)
     directions = directions * np.sign(directions[largest, np.arange(n_features)])
     return np.concatenate([(pixels[chunk] - mean) @ directions for chunk in chunks])
-
-
-def _read(path: Path, name: str) -> Shaped[np.ndarray, "..."]:
-    """One array of unsigned bytes; its header is compared with what is there before it is read."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = archive.getinfo(f"{name}.npy").file_size
-            with archive.open(f"{name}.npy") as member:
-                version = np.lib.format.read_magic(member)
-                if version != (1, 0):
-                    raise ValueError(f"format version {version} is not the usual (1, 0)")
-                shape, _, dtype = np.lib.format.read_array_header_1_0(member)
-                header = member.tell()
-        if dtype != np.dtype("u1"):
-            raise ValueError(f"its type is {dtype}, expected uint8")
-        if math.prod(shape) > MAX_BYTES or math.prod(shape) != size - header:
-            raise ValueError(
-                f"its header promises {math.prod(shape)} bytes where there are {size - header} "
-                f"and at most {MAX_BYTES} are read"
-            )
-        with np.load(path, allow_pickle=False) as arrays:
-            return arrays[name]
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: {name} cannot be read ({error})") from None
 
 
 def _without_replacement(stream: TaskStream, size: int, n: int) -> Int[Tensor, "b n"]:
