@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -214,14 +215,14 @@ class Probe:
     def __init__(self, prior: SignalNoisePrior, scene: Scene, stream: TaskStream) -> None:
         mu = scene.first.mu
         nu = prior.shifted(torch.cat([-mu, mu], 1), NU_NORM, 1.0, stream)
-        self._fresh = lambda n: prior.around(nu, n, stream)
+        self._fresh = partial(prior.around, nu, stream=stream)
         self.train = (scene.first.X, scene.y)
         self.fit_on = self.samples(N_PROBE)
         self.test = self.samples(N_TEST)
 
     def samples(self, n: int) -> tuple[Tensor, Tensor]:
         """Fresh samples and their labels."""
-        batch = self._fresh(n)
+        batch = self._fresh(n_points=n)
         return batch.X, batch.y
 
     def accuracy(

@@ -93,7 +93,7 @@ def at_end(table: pd.DataFrame, column: str) -> pd.DataFrame:
 def quotient(table: pd.DataFrame, column: str, over: str, under: str) -> OverSeeds:
     """The geometric mean over seeds of one method's `column` over the other's, at the end."""
     ends = at_end(table, column)
-    found = over_seeds(np.log(ends[over] / ends[under]))
+    found = over_seeds((ends[over] / ends[under]).map(np.log))
     return OverSeeds(*(float(np.exp(value)) for value in found))
 
 

@@ -89,10 +89,6 @@ def figure(table: pd.DataFrame) -> Chart:
     return Chart(panels, "Mean over seeds, with 95 % intervals of the solid lines.")
 
 
-def _fault(**broken: object) -> partial:
-    return partial(measure_curves, faults=Faults(**broken))
-
-
 EXPERIMENT = Experiment(
     claim="Both contrastive losses fall towards 0, but contrast between modalities learns the "
     "signal and transfers, while contrast with views memorises noise.",
@@ -112,16 +108,21 @@ EXPERIMENT = Experiment(
     "regularisation of the head were not found",
     controls={
         "shuffled pairs": Control(
-            measure=_fault(paired=False), says="the partner is another sample's", size="tiny"
+            measure=partial(measure_curves, faults=Faults(paired=False)),
+            says="the partner is another sample's",
+            size="tiny",
         ),
         "labels ignored": Control(
-            measure=_fault(by_label=False), says="samples of one label are negatives too"
+            measure=partial(measure_curves, faults=Faults(by_label=False)),
+            says="samples of one label are negatives too",
         ),
         "embeddings": Control(
-            measure=_fault(similarity="embedding"),
+            measure=partial(measure_curves, faults=Faults(similarity="embedding")),
             says="the similarity multiplies signal with noise patches",
         ),
-        "untrained": Control(measure=_fault(trains=False), says="no step is taken"),
+        "untrained": Control(
+            measure=partial(measure_curves, faults=Faults(trains=False)), says="no step is taken"
+        ),
     },
     control_size="quick",
 )

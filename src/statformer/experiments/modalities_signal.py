@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pandas as pd
 
@@ -31,12 +32,12 @@ STATISTICS = {
 }
 
 
-def factors(table: pd.DataFrame, statistic: str) -> dict[tuple[float, float], OverSeeds]:
+def factors(table: pd.DataFrame, statistic: str) -> dict[tuple[Any, Any], OverSeeds]:
     """multi / single of a statistic at each temperature and sigma0."""
-    settings = table.groupby(["tau", "sigma0"], sort=True)
     return {
-        (float(tau), float(sigma0)): quotient(rows, statistic, "multi", "single")
-        for (tau, sigma0), rows in settings
+        (tau, sigma0): quotient(rows, statistic, "multi", "single")
+        for tau, of_tau in table.groupby("tau")
+        for sigma0, rows in of_tau.groupby("sigma0")
     }
 
 
