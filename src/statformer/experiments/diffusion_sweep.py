@@ -36,6 +36,7 @@ from statformer.experiments._diffusion import (
 )
 from statformer.experiments._seeds import seed_curve
 from statformer.experiments.base import Cell, Control, Experiment, Row, Verdict
+from statformer.nn.vision import PatchClassifier, TiedDenoiser
 from statformer.optim.descent import descend
 from statformer.plotting.chart import Chart, Panel, Series
 from statformer.runs.fits import Fit, fit_line
@@ -51,6 +52,7 @@ def measure(
     strengths = np.geomspace(WEAKEST, cell["strongest"], cell["n_strengths"])
     runs = synthetic_runs(strengths.tolist(), drawn_seed(rng))
     rows: list[Row] = []
+    trained: TiedDenoiser | PatchClassifier
     for network in NETWORKS:
         if network == "diffusion" and denoises:
             trained, gradient = runs.denoiser()
