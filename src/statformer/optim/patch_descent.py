@@ -16,7 +16,7 @@ Axes: t vectors, n points (t = 1 + n), b runs side by side, m filters, d feature
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -59,6 +59,10 @@ class PatchProducts:
             raise ValueError(f"{n} points of {d} features: pass fewer points than features")
         vectors = torch.cat([direction[None], noise])
         return cls(vectors @ vectors.mT, vectors @ W.mT, W @ W.mT, y, signs)
+
+    def with_signs(self, signs: Float[Tensor, " n"]) -> PatchProducts:
+        """The same vectors with other signs of the signal."""
+        return replace(self, signs=signs.to(self.signs.dtype))
 
     def to(self, dtype: torch.dtype) -> PatchProducts:
         """The same in another precision."""
