@@ -171,7 +171,7 @@ EXPERIMENT = Experiment(
         "strongest": (6.0,),
         "n_strengths": (4,),
         "classifier_steps": (400,),
-        "denoiser_steps": (1500,),
+        "denoiser_steps": (2500,),
     },
     n_seeds=20,
     quick_seeds=8,
