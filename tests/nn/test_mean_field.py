@@ -176,6 +176,14 @@ def test_refining_repeats_every_layer(n_hidden: int) -> None:
     assert (particles.with_mirror_images().W1 is None) == (n_hidden == 0)
 
 
+@pytest.mark.parametrize("n_hidden", [0, S])
+def test_runs_do_not_see_each_other(n_hidden: int) -> None:
+    particles, H = cloud(n_hidden), tokens()
+    alone = MeanFieldTransformer(particles.of_runs(slice(1, 2)), READ)(H)
+    together = MeanFieldTransformer(particles, READ)(H)
+    torch.testing.assert_close(alone[0], together[1], rtol=1e-13, atol=1e-15)
+
+
 @pytest.mark.parametrize("read", [-1, D])
 def test_a_feature_that_is_none_is_refused(read: int) -> None:
     with pytest.raises(ValueError, match=f"read={read}: pass 0 to {D - 1}"):

@@ -71,6 +71,12 @@ class Cloud(NamedTuple):
             return Cloud(V, W)
         return Cloud(V, W, torch.cat([self.W1, self.W1], 2), torch.cat([self.W2, -self.W2], 2))
 
+    def of_runs(self, runs: slice) -> Cloud:
+        """The particles of some of the runs."""
+        if self.W1 is None or self.W2 is None:
+            return Cloud(self.V[runs], self.W[runs])
+        return Cloud(self.V[runs], self.W[runs], self.W1[runs], self.W2[runs])
+
     def refined(self, times: int) -> Cloud:
         """The same law at `times` the depth: each layer's particles in so many layers in a row."""
         V, W = (part.repeat_interleave(times, 1) for part in (self.V, self.W))
