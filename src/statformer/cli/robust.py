@@ -1,0 +1,301 @@
+"""`statformer robust train|evaluate`: fast adversarial training, and how robust a network is."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from statformer import __version__
+from statformer._extras import require
+from statformer.cli.errors import CommandError, listing, one_line
+from statformer.cli.options import Json, names_in
+from statformer.cli.robust_display import (
+    EpochLines,
+    heard,
+    print_robustness,
+    print_table,
+    records,
+    remark,
+    say,
+)
+from statformer.images import ImageArrays, image_splits, read_images
+
+NAMED = ("mnist", "cifar10")
+WEIGHTS, CARD = "final.safetensors", "card.json"
+PER_IMAGE = ("labels", "stages")  # of a record; too long for a terminal
+
+Data = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE.npz|mnist|cifar10",
+        help="Images: train_images, train_labels, test_images, test_labels, all uint8.",
+    ),
+]
+Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to compute.")]
+Eps = Annotated[
+    float, typer.Option(metavar="N", help="Largest change of a pixel, in 1/255: 8 means 8/255.")
+]
+
+robust = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Fast adversarial training, and robustness tables (extra: robust).",
+)
+
+
+@robust.callback()
+def _robust() -> None:
+    """Fast adversarial training, and robustness tables."""
+
+
+@robust.command()
+def train(
+    data: Data,
+    eps: Eps,
+    model: Annotated[
+        str, typer.Option(metavar="resnet18|small-cnn", help="The network.")
+    ] = "small-cnn",
+    epochs: Annotated[int, typer.Option(metavar="N", help="Passes over the images.")] = 30,
+    step: Annotated[
+        float | None,
+        typer.Option(metavar="N", help="Step of the attack, in 1/255. Default: that of --start."),
+    ] = None,
+    start: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="carried, carried-per-image, zero (FGSM), uniform (RS), noise (N)."
+        ),
+    ] = "carried",
+    regulariser: Annotated[str, typer.Option(metavar="cwr|agr|uniform|none")] = "cwr",
+    relaxation: Annotated[str, typer.Option(metavar="sklr|sls|none")] = "sklr",
+    n_steps: Annotated[int, typer.Option(metavar="N", help="More than 1: PGD training.")] = 1,
+    learning_rate: Annotated[float, typer.Option(metavar="X", help="At its peak.")] = 0.1,
+    averaging: Annotated[
+        float | None, typer.Option(metavar="X", help="Decay of averaged weights, as 0.9995.")
+    ] = None,
+    alarm: Annotated[
+        str, typer.Option(metavar="stop|rollback|warn|none", help="At catastrophic overfitting.")
+    ] = "stop",
+    batch_size: Annotated[int, typer.Option(metavar="N")] = 128,
+    first: Annotated[
+        int | None, typer.Option(metavar="N", help="Only the first N training images.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N")] = 0,
+    device: Device = "cpu",
+    precision: Annotated[str, typer.Option(metavar="float32|bfloat16")] = "float32",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Default: training/robust-MODEL.", show_default=False),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out; same options.")
+    ] = False,
+    as_json: Json = None,
+) -> None:
+    """Train a network that a small change of each pixel does not fool; test images stay unseen.
+
+    A tenth of the training images, at most 1,000, is held out and decides which epoch is kept.
+    Writes DIR/final.safetensors and DIR/card.json. Colour images are cropped and flipped at random.
+    """
+    require("torch", "robust")
+    import torch
+
+    from statformer.pretraining.checkpoint import latest_step, write_atomically
+    from statformer.robust import FastAdversarialTrainer, ImageBatches
+    from statformer.robust.model_file import MODELS, ImageModel, save_model
+
+    if model not in MODELS:
+        raise CommandError(f"--model is {model!r}; pass one of {listing(MODELS)}")
+    _check_device(device)
+    images = _images(data)
+    folder = out or Path("training") / f"robust-{model}"
+    n = _first(first, len(images.train_labels))
+    began = time.perf_counter()
+    try:
+        if not resume and latest_step(folder / "checkpoints") is not None:
+            raise CommandError(f"--out {folder} holds a run; --resume goes on with it")
+        folder.mkdir(parents=True, exist_ok=True)
+        about = ImageModel.for_images(model, images.train_images[:n], images.n_classes)
+        rng = torch.Generator().manual_seed(seed)
+        batches = ImageBatches(
+            images.train_images[:n],
+            images.train_labels[:n],
+            batch_size=batch_size,
+            augment="crop-flip" if images.train_images.ndim == 4 else None,
+            device=device,
+            generator=rng,
+        )
+        with heard() as remarks:
+            trainer = FastAdversarialTrainer(
+                about.build(rng).to(device),
+                eps_255=eps,
+                step_255=step,
+                start=start,
+                n_steps=n_steps,
+                regulariser=_none(regulariser),
+                relaxation=_none(relaxation),
+                learning_rate=learning_rate,
+                averaging=averaging,
+                alarm=_none(alarm),
+                precision=precision,  # type: ignore[arg-type]
+                channels_last=device.startswith("cuda"),
+                generator=rng,
+                checkpoints=folder / "checkpoints",
+                callback=EpochLines(epochs),
+            ).fit(batches, epochs=epochs, resume=resume)
+        save_model(folder / WEIGHTS, about, trainer.model.state_dict())
+        card = {
+            "model": vars(about),
+            "settings": trainer.settings.as_dict(),
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "seed": seed,
+            "n_images": n,
+            "data": data,
+            "note": images.note,
+            "best_epoch": trainer.best_epoch_,
+            "alarm": trainer.alarm_,
+            "remarks": remarks,
+            "seconds": round(time.perf_counter() - began, 1),
+            "versions": {"statformer": __version__, "torch": torch.__version__},
+            "history": records(trainer.history_),
+            "classes": records(trainer.classes_),
+        }
+        text = json.dumps(card, indent=1, allow_nan=False) + "\n"
+        write_atomically(folder / CARD, text.encode())
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; the same command with --resume goes on where it ended\n")
+        raise typer.Exit(130) from None
+    except (ValueError, TypeError, OSError, FloatingPointError) as error:
+        raise CommandError(one_line(error)) from error
+    if _is_json(as_json):
+        sys.stdout.write(json.dumps({**card, "weights": str(folder / WEIGHTS)}) + "\n")
+        return
+    best = trainer.history_.iloc[trainer.best_epoch_]
+    shown = ("clean", "robust", "robust_worst", "robust_std", "single_step")
+    print_table(
+        ["held-out images, best epoch", *shown],
+        [[str(trainer.best_epoch_), *(f"{best[name]:.3f}" for name in shown)]],
+    )
+    remark([*remarks, *([images.note] if images.note else [])])
+    typer.echo(f"weights: {folder / WEIGHTS}\ncard:    {folder / CARD}")
+
+
+@robust.command()
+def evaluate(
+    data: Data,
+    weights: Annotated[
+        Path, typer.Option(metavar="DIR|FILE", help="What `statformer robust train` wrote.")
+    ],
+    eps: Eps,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="resnet18|small-cnn", help="Refuse weights of another network."),
+    ] = None,
+    attacks: Annotated[
+        str, typer.Option(metavar="A,B", help="Of fgsm, pgdN, cw, apgd, autoattack.")
+    ] = "fgsm,pgd10,pgd50,cw,autoattack",
+    step: Annotated[
+        float | None, typer.Option(metavar="N", help="Of pgdN and cw, in 1/255. Default: eps/4.")
+    ] = None,
+    first: Annotated[
+        int | None, typer.Option(metavar="N", help="Only the first N test images.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(metavar="N")] = 250,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the attacks.")] = 0,
+    device: Device = "cpu",
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="Written after each attack, with the class of every image; "
+            "attacks in it are not run again.",
+        ),
+    ] = None,
+    as_json: Json = None,
+) -> None:
+    """Attack the test images and tell which are still classified correctly, class by class."""
+    require("torch", "robust")
+    from statformer.robust.batches import ImageBatches
+    from statformer.robust.evaluation import evaluate_robustness
+    from statformer.robust.model_file import load_model
+
+    _check_device(device)
+    asked = names_in(attacks, "--attacks")
+    images = _images(data)
+    n = _first(first, len(images.test_labels))
+    try:
+        about, network = load_model(weights / WEIGHTS if weights.is_dir() else weights)
+        if model not in (None, about.name):
+            raise CommandError(f"--model is {model!r} and {weights} holds a {about.name}")
+        colours = images.test_images.shape[3] if images.test_images.ndim == 4 else 1
+        if (images.test_images.shape[1:3], colours) != (about.size, len(about.mean)):
+            raise CommandError(
+                f"--data {data} has images of shape {images.test_images.shape[1:]} and {weights} "
+                f"was trained on {about.size} with {len(about.mean)} colours"
+            )
+        loader = ImageBatches(
+            images.test_images[:n],
+            images.test_labels[:n],
+            batch_size=batch_size,
+            shuffle=False,
+        )
+        with heard():  # what is said is in the table
+            table = evaluate_robustness(
+                network.to(device),
+                loader,
+                eps_255=eps,
+                step_255=step,
+                attacks=asked,
+                seed=seed,
+                record=record,
+                callback=lambda name, accuracy: say(f"{name}: {accuracy:.4f}"),
+            )
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; with --record the same command goes on where it ended\n")
+        raise typer.Exit(130) from None
+    except (ValueError, OSError) as error:
+        raise CommandError(one_line(error)) from error
+    if _is_json(as_json):
+        found = {key: value for key, value in table.to_json().items() if key not in PER_IMAGE}
+        sys.stdout.write(json.dumps({"data": data, "note": images.note, **found}) + "\n")
+        return
+    print_robustness(table)
+    remark([*table.warnings, *([images.note] if images.note else [])])
+
+
+def _images(data: str) -> ImageArrays:
+    try:
+        return image_splits(data) if data in NAMED else read_images(data)
+    except (ValueError, OSError) as error:
+        raise CommandError(f"--data: {one_line(error)}") from error
+
+
+def _first(first: int | None, there: int) -> int:
+    if first is not None and not 1 <= first <= there:
+        raise CommandError(f"--first is {first}; pass 1 to {there}, the number of images")
+    return there if first is None else first
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        raise CommandError(f"--device is {device!r}; pass cpu or cuda") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise CommandError(f"--device is {device!r} and there is no such device; pass cpu")
+
+
+def _none(name: str) -> Any:
+    return None if name == "none" else name
+
+
+def _is_json(asked: bool | None) -> bool:
+    return not sys.stdout.isatty() if asked is None else asked
