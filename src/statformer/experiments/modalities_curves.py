@@ -78,11 +78,11 @@ def figure(table: pd.DataFrame) -> Chart:
         ),
     ]
     for column, title, label in (
-        ("gamma", "Signal learning", "gamma"),
-        ("rho", "Noise memorisation", "rho"),
+        ("gamma", "Signal learning", "largest gamma"),
+        ("rho", "Noise memorisation", "largest rho"),
     ):
         series = [
-            *method_series(table, column, ", largest"),
+            *method_series(table, column),
             *method_series(table, f"{column}_mean", ", mean", dashed=True),
         ]
         panels.append(Panel(title, "epoch", label, series))
