@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,6 +91,17 @@ def test_all_are_run(run: Run, lab: str, tmp_path: Path) -> None:
     assert [one["name"] for one in json.loads(done.stdout)] == ["broken", "toy"]
 
 
+def test_the_folder_of_images_reaches_the_workers(
+    run: Run, lab: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STATFORMER_IMAGES", "/elsewhere")  # also puts it back afterwards
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    out = tmp_path / "out"
+    run("experiments", "run", "toy", "--tiny", "--out", out, "--images", "pictures")
+    assert os.environ["STATFORMER_IMAGES"] == str(tmp_path / "pictures")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -101,6 +113,7 @@ def test_all_are_run(run: Run, lab: str, tmp_path: Path) -> None:
         (["run", "toy", "--engine", "slurm"], "--engine is 'slurm'; pass one of local, ray, dask"),
         (["run", "toy", "--tiny", "--jobs", "0"], "n_workers is 0"),
         (["run", "toy", "--tiny", "--address", "x:1"], "needs engine 'ray' or 'dask'"),
+        (["run", "toy", "--images", "absent"], "--images absent: no such folder"),
         (["show", "none"], "there is no experiment 'none'"),
         (["report", "--results", "no-such-folder"], "there is no folder no-such-folder"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from statformer.cli.experiments_display import (
 )
 from statformer.cli.options import Json
 from statformer.experiments.folder import PACKAGE, experiment_names, load_experiment
+from statformer.images.splits import FOLDER_VARIABLE
 from statformer.runs.engines import ENGINES, Engine
 
 if TYPE_CHECKING:
@@ -76,6 +78,10 @@ def run(
     jobs: Annotated[
         int | None, typer.Option(metavar="N", help="Processes on this machine. Default: the cores.")
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of mnist.npz and cifar10.npz. Default: fetched."),
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the results.")] = RESULTS,
     as_json: Json = None,
 ) -> None:
@@ -91,6 +97,8 @@ def run(
     from statformer.experiments.campaign import Setting, run_experiments
 
     command = "statformer " + " ".join(sys.argv[1:])
+    if images is not None:
+        _use_images(images)
     in_json = _is_json(as_json)
     results: list[dict[str, Any]] = []
     try:
@@ -167,6 +175,13 @@ def report(
     except (ValueError, OSError) as error:
         raise CommandError(one_line(error)) from error
     typer.echo(str(index))
+
+
+def _use_images(folder: Path) -> None:
+    """Tell `statformer.images`, here and in the workers, where images lie."""
+    if not folder.is_dir():
+        raise CommandError(f"--images {folder}: no such folder; name one with mnist.npz")
+    os.environ[FOLDER_VARIABLE] = str(folder.resolve())
 
 
 def _needs() -> None:
