@@ -174,6 +174,7 @@ def test_an_image_is_robust_only_where_it_is_right_as_it_is(
     answers(monkeypatch, torch.full((4, 1, 2, 2), 0.1), claimed=False)
     table = evaluate_robustness(Shifted(), (x, torch.tensor([1, 1])), eps_255=60, attacks=["cw"])
     assert table.per_sample["cw"].tolist() == [1, 1]  # image 0 is right after the attack alone
+    assert table.robust("cw").tolist() == [False, True]
     assert table.summary["accuracy"].tolist() == [0.5, 0.5]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from statformer.pretraining.checkpoint import write_atomically
 from statformer.robust.attack_library import ENSEMBLE
@@ -68,6 +68,13 @@ class RobustnessTable:
         """A line per image: its label, and the class it is given under each attack."""
         columns = {name: stage.predicted for name, stage in self._reported().items()}
         return pd.DataFrame({"label": self.labels, **columns})
+
+    def robust(self, attack: str) -> Bool[np.ndarray, " n"]:
+        """Which images are right as they are and under an attack; "clean" and "all" likewise.
+
+        Raises KeyError for an attack that was not asked for.
+        """
+        return self._robust()[attack]
 
     @property
     def per_class(self) -> pd.DataFrame:
