@@ -184,6 +184,15 @@ def test_runs_do_not_see_each_other(n_hidden: int) -> None:
     torch.testing.assert_close(alone[0], together[1], rtol=1e-13, atol=1e-15)
 
 
+def test_training_a_network_leaves_its_cloud_as_it_was() -> None:
+    particles = cloud()
+    before = [part.clone() for part in particles]
+    with torch.no_grad():
+        for weight in MeanFieldTransformer(particles, READ).parameters():
+            weight.add_(1.0)
+    assert all((part == old).all() for part, old in zip(particles, before, strict=True))
+
+
 @pytest.mark.parametrize("read", [-1, D])
 def test_a_feature_that_is_none_is_refused(read: int) -> None:
     with pytest.raises(ValueError, match=f"read={read}: pass 0 to {D - 1}"):

@@ -86,7 +86,7 @@ class Cloud(NamedTuple):
 
 
 class MeanFieldTransformer(nn.Module):
-    """H "n t d" -> the entry `read` of the last token, "b n".
+    """H "n t d" -> the entry `read` of the last token, "b n". Its weights are copies of the cloud.
 
     feed_forward  None leaves h out, and W1 and W2 with it: attention alone
     """
@@ -109,11 +109,11 @@ class MeanFieldTransformer(nn.Module):
             raise ValueError(f"read={read}: pass 0 to {d - 1}, a feature of the last token")
         if feed_forward is not None and cloud.W1 is None:
             raise ValueError("the cloud has no W1 and W2: draw it with hidden units")
-        self.V, self.W = nn.Parameter(cloud.V), nn.Parameter(cloud.W)
+        self.V, self.W = nn.Parameter(cloud.V.clone()), nn.Parameter(cloud.W.clone())
         self.attention: Encoder = attention or MeanAttention()
         self.feed_forward: Encoder | None = None
         if cloud.W1 is not None and cloud.W2 is not None:
-            self.W1, self.W2 = nn.Parameter(cloud.W1), nn.Parameter(cloud.W2)
+            self.W1, self.W2 = nn.Parameter(cloud.W1.clone()), nn.Parameter(cloud.W2.clone())
             self.feed_forward = feed_forward or MeanFeedForward()
         self.read = read
 
