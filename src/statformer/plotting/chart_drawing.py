@@ -139,10 +139,14 @@ def _draw_panel(part: Any, panel: Panel, order: Sequence[str]) -> None:
             aside = _GAP * (points.index(series) - (len(points) - 1) / 2) if is_named else 0.0
             handles.append(_draw_curve(ax, series, number, aside))
             if panel.heat is not None:
+                is_points = series.style == "points"
+                width = 2.0 if is_points else 3.4
                 handles[-1].set_path_effects(
-                    [effects.withStroke(linewidth=3.4, foreground="white")]
+                    [effects.withStroke(linewidth=width, foreground="white")]
                 )
-                if series.style == "line":
+                if is_points:
+                    handles[-1].set(markersize=3.8, alpha=1.0)
+                elif series.style == "line":
                     handles[-1].set_marker("none")
     if panel.rule is not None and (panel.rule > 0 or ax.get_yscale() == "linear"):
         rule = ax.axhline(panel.rule, color=INK, lw=1.1, ls=(0, (4, 3)), zorder=1.5)
