@@ -70,5 +70,5 @@ $(VENV)/.core: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.core
-	$(INSTALL) --no-build-isolation -e ".[torch,plot,parquet,bench,experiments,scale]" --group dev
+	$(INSTALL) --no-build-isolation -e ".[torch,plot,parquet,bench,experiments,robust,scale]" --group dev
 	touch $@

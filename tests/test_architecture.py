@@ -180,9 +180,24 @@ def fault(found: DynamicImport) -> str | None:
     if found.extra is not None:
         if found.extra not in extras:
             return f"{found.layer} names the extra {found.extra}, which does not exist"
-        if not any(line.startswith(found.package) for line in extras[found.extra]):
+        brought = {distribution_module(line) for line in extras[found.extra]}
+        if found.package not in brought:
             return f"the extra {found.extra} does not bring {found.package}"
     return None
+
+
+MODULE_OF = {
+    "dog_optimizer": "dog",
+    "faiss_cpu": "faiss",
+    "pillow": "PIL",
+    "scikit_learn": "sklearn",
+}
+
+
+def distribution_module(requirement: str) -> str:
+    """The module that a line of the metadata installs."""
+    name = requirement.partition(">")[0].replace("-", "_")
+    return MODULE_OF.get(name, name)
 
 
 def layer_of(module: Path) -> str:
@@ -281,17 +296,12 @@ def imported_packages(module: Path) -> set[str]:
     return names
 
 
-MODULE_OF = {"dog_optimizer": "dog", "faiss_cpu": "faiss", "scikit_learn": "sklearn"}
-
-
 def test_dependencies_and_extras_are_what_the_code_imports() -> None:
     imported = {name for module in MODULES for name in imported_packages(module)}
     outside = imported - set(sys.stdlib_module_names) - {"statformer"}
     project = METADATA["project"]
     declared = itertools.chain(project["dependencies"], *project["optional-dependencies"].values())
-    distributions = {line.partition(">")[0] for line in declared}
-    modules = {name.replace("-", "_") for name in distributions}
-    assert outside == {MODULE_OF.get(name, name) for name in modules}
+    assert outside == {distribution_module(line) for line in declared}
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(SOURCE)))

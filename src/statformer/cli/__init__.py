@@ -1,5 +1,5 @@
 """The command line: `statformer cluster`, `predict`, `judge`, `pca`, `bayesnet`, `pretrain`,
-`bench`, `prior`, `experiments`.
+`bench`, `prior`, `experiments`, `robust`.
 
 Modules are imported when their command is called, so that `statformer --help` is quick and a
 missing torch matters only to the commands that need it.
@@ -29,6 +29,7 @@ DEFERRED = {
     "bench": "Measure against the rivals (needs the bench extra).",
     "experiments": "Run claims of papers and see which hold (needs torch).",
     "prior": "Look at the tables of the training prior (needs torch).",
+    "robust": "Train classifiers that small changes do not fool, and attack them (extra: robust).",
 }
 
 
