@@ -68,9 +68,7 @@ def measure(
             "doubled": _off(network(twice).path(H)[-1], last),
             "increment": _increments(net, H),
             "columns": _columns(f, net, H) if cell["attention"] == "softmax" else 0.0,
-            "mirrored": _off(
-                network(particles.with_mirror_images()).path(H)[-1], H.expand_as(last)
-            ),
+            "mirrored": _off(network(mirrored).path(H)[-1], H.expand_as(last)),
             "gradient": _gradient(net, H, y, half_step),
         }
 
