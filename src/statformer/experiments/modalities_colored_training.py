@@ -75,7 +75,7 @@ EXPERIMENT = Experiment(
         "crop": (CROP,),
     },
     n_seeds=8,
-    quick_seeds=3,
+    quick_seeds=8,
     tiny_seeds=2,
     measure=measure_images,
     holds=holds,
