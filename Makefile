@@ -50,6 +50,7 @@ bench: $(VENV)/.dev
 	$(BIN)/statformer bench spectral --quick --json $(OUT)/bench-spectral.json
 	$(BIN)/statformer bench neighbors --quick --json $(OUT)/bench-neighbors.json
 	$(BIN)/statformer bench bayesnet --quick --json $(OUT)/bench-bayesnet.json
+	$(BIN)/statformer bench features --quick --json $(OUT)/bench-features.json
 
 # Every claim of every paper at quick size, and the site of what was found.
 reproduce: $(VENV)/.dev

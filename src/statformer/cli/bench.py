@@ -1,4 +1,4 @@
-"""`statformer bench mixture|bayesnet|neighbors|optim|spectral`: measure beside the rivals."""
+"""`statformer bench mixture|bayesnet|features|neighbors|optim|spectral`: measure beside the rivals."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from statformer._extras import require
 from statformer.cli.bench_bayesnet import bayesnet
 from statformer.cli.bench_display import Asked, run_bench
+from statformer.cli.bench_features import features
 from statformer.cli.bench_neighbors import neighbors
 from statformer.cli.bench_optim import optim
 from statformer.cli.bench_spectral import spectral
@@ -79,4 +80,5 @@ def mixture(
 bench.command("bayesnet")(bayesnet)
 bench.command("neighbors")(neighbors)
 bench.command("optim")(optim)
+bench.command("features")(features)
 bench.command("spectral")(spectral)
