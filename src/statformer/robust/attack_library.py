@@ -28,8 +28,9 @@ from statformer._extras import require
 __all__ = ["ENSEMBLE", "Attacked", "ensemble_parts", "known_attack", "run_attack"]
 
 ENSEMBLE = ("apgd-ce", "apgd-t", "fab-t", "square")
+SQUARE_QUERIES = 5000  # of the standard version
 CW_STEPS = 20  # as in the evaluation of SKG-FAT's code
-_MOST_TARGETS = 9  # of the standard version
+_MOST_TARGETS = 9  # likewise
 _FEWEST_CLASSES = 4  # that the targeted loss of APGD-T is defined for
 
 
@@ -63,6 +64,7 @@ def run_attack(
     step: float,
     seed: int,
     n_classes: int,
+    n_queries: int = SQUARE_QUERIES,
 ) -> Attacked:
     """Attack a batch; the model is in eval mode and its parameters take no gradient.
 
@@ -72,7 +74,7 @@ def run_attack(
     apgd-ce   100 steps of a size that adapts, cross-entropy
     apgd-t    the same on the targeted DLR loss, for the 9 likeliest wrong classes
     fab-t     100 steps to the nearest point of each of those classes
-    square    5,000 random squares that see the logits alone
+    square    `n_queries` random squares that see the logits alone, 5,000 in the standard
 
     The seed goes to torch's own generator, which is left as it was. Raises MissingExtraError where
     the library is not installed.
@@ -80,7 +82,8 @@ def run_attack(
     with _seeded(seed, x.device), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # evaluation.py says itself what is suspicious
         if name in ENSEMBLE:
-            return _run_part(name, model, x, y, eps=eps, seed=seed, n_classes=n_classes)
+            n_targets = min(_MOST_TARGETS, n_classes - 1)
+            return _run_part(name, model, x, y, eps, seed, n_targets, n_queries)
         attack = _foolbox_attack(name, step)
         wrapped = _foolbox().PyTorchModel(model, bounds=(0, 1), device=x.device)
         _, inside, claimed = attack(wrapped, x, y, epsilons=eps)
@@ -95,12 +98,19 @@ def _pgd_steps(name: str) -> int | None:
 
 @torch.no_grad()  # the parts switch gradients on where they take one
 def _run_part(
-    name: str, model: nn.Module, x: Tensor, y: Tensor, *, eps: float, seed: int, n_classes: int
+    name: str,
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    eps: float,
+    seed: int,
+    n_targets: int,
+    n_queries: int,
 ) -> Attacked:
     """One part of the standard version, with its settings."""
     library = require("pyautoattack", "robust")
     standard = library.AutoAttack(model, eps=eps, seed=seed, device=x.device)
-    n_targets = min(_MOST_TARGETS, n_classes - 1)
+    standard.square.n_queries = n_queries
     part = {
         "apgd-ce": standard.apgd,
         "apgd-t": standard.apgd_targeted,

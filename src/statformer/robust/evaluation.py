@@ -19,7 +19,13 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from statformer.robust.attack_library import ENSEMBLE, ensemble_parts, known_attack, run_attack
+from statformer.robust.attack_library import (
+    ENSEMBLE,
+    SQUARE_QUERIES,
+    ensemble_parts,
+    known_attack,
+    run_attack,
+)
 from statformer.robust.batches import as_images
 from statformer.robust.eval_mode import eval_logits, frozen
 from statformer.robust.suspicions import RobustnessWarning, seen_after, seen_before
@@ -40,6 +46,7 @@ def evaluate_robustness(
     eps_255: float,
     step_255: float | None = None,
     attacks: Sequence[str] = ATTACKS,
+    n_queries: int = SQUARE_QUERIES,
     seed: int = 0,
     record: str | Path | None = None,
     callback: Callable[[str, float], None] | None = None,
@@ -60,6 +67,8 @@ def evaluate_robustness(
         "fgsm", "pgd<n>" (n steps), "cw", "autoattack" (the standard ensemble of APGD-CE, APGD-T,
         FAB-T and Square), "apgd" (its first two parts, which found all but 0.03 points of it in
         public logs). See `attack_library.run_attack`.
+    n_queries : int
+        Of Square; fewer than the standard 5,000 are for a quick look.
     seed : int
         Of the attacks, the same for each batch, so that PGD of more steps starts at the same point.
     record : path, optional
@@ -86,7 +95,7 @@ def evaluate_robustness(
         The outputs are probabilities; they differ from pass to pass; many images have no gradient;
         Square, which needs no gradient, fools what the others did not; an attack left the ball.
     """
-    settings = _checked(attacks, eps_255, step_255, seed)
+    settings = _checked(attacks, eps_255, step_255, n_queries) | {"seed": seed}
     batches = _batches(loader)
     y = torch.cat([y for _, y in batches])
     with frozen(model) as device:
@@ -126,7 +135,7 @@ def evaluate_robustness(
 
 
 def _checked(
-    attacks: Sequence[str], eps_255: float, step_255: float | None, seed: int
+    attacks: Sequence[str], eps_255: float, step_255: float | None, n_queries: int
 ) -> dict[str, Any]:
     """The settings that do not depend on the network. Raises ValueError for impossible ones."""
     for name in attacks:
@@ -134,10 +143,10 @@ def _checked(
             known = '"fgsm", "pgd<steps>", "cw", "apgd", "autoattack"'
             raise ValueError(f"attacks has {name!r}: pass any of {known}")
     step_255 = STEP_OF_EPS * eps_255 if step_255 is None else step_255
-    for name, value in (("eps_255", eps_255), ("step_255", step_255)):
+    for name, value in (("eps_255", eps_255), ("step_255", step_255), ("n_queries", n_queries)):
         if not value > 0:
             raise ValueError(f"{name}={value}: pass a positive number")
-    return {"eps_255": eps_255, "step_255": step_255, "seed": seed}
+    return {"eps_255": eps_255, "step_255": step_255, "n_queries": n_queries}
 
 
 def _plan(attacks: Sequence[str], n_classes: int) -> tuple[list[str], dict[str, str]]:
@@ -190,6 +199,7 @@ def _attack_all(
                 step=settings["step_255"] / 255,
                 seed=settings["seed"],
                 n_classes=settings["n_classes"],
+                n_queries=settings["n_queries"],
             )
             inside = torch.minimum(torch.maximum(attacked.x, x - eps), x + eps).clamp(0.0, 1.0)
             # FAB divides by gradients, and where there is none its images are no numbers
