@@ -1,4 +1,4 @@
-"""`statformer bench mixture|bayesnet|features|neighbors|optim|spectral`: measure beside the rivals."""
+"""`statformer bench mixture|bayesnet|features|neighbors|optim|spectral`: beside the rivals."""
 
 from __future__ import annotations
 
