@@ -90,17 +90,18 @@ def synthetic_runs(
     n: int = N,
     d: int = D,
     m: int = M,
+    sigma: float = 1.0,
     sigma0: float = SIGMA0,
 ) -> Runs:
     """A run for each n SNR^2, all with the same labels, noise and first filters.
 
-    Noise of variance 1, projected off the two orthogonal signals, which point anywhere (ours: the
-    paper's covariance is not found); filters N(0, sigma0^2 I).
+    Noise of variance sigma^2, projected off the two orthogonal signals, which point anywhere (ours:
+    the paper's covariance is not found); filters N(0, sigma0^2 I).
     """
     parts = []
     for n_snr2 in strengths:
         stream = TaskStream(seed, 0, range(1), dtype=torch.float64)
-        prior = SignalNoisePrior(n, d, n_snr2=n_snr2, sigma=1.0, kind="orthogonal", axis=None)
+        prior = SignalNoisePrior(n, d, n_snr2=n_snr2, sigma=sigma, kind="orthogonal", axis=None)
         batch, W = prior.sample(stream), sigma0 * stream.normal(2 * m, d)
         noise = batch.noise[:, :, 0]
         span = Span.of(batch.signal, noise, W)
