@@ -90,9 +90,12 @@ def holds(table: pd.DataFrame) -> Verdict:
     verdicts = []
     for rows, side, threshold, what in checks:
         # Of all settings, the one whose mean over seeds is worst.
-        means = rows.groupby(["snr", "n"])["test_error"].mean()
-        snr, n = means.idxmax() if side == "below" else means.idxmin()
-        worst = rows[(rows["snr"] == snr) & (rows["n"] == n)]
+        settings = [
+            (of_one["test_error"].mean(), of_one) for _, of_one in rows.groupby(["snr", "n"])
+        ]
+        pick = max if side == "below" else min
+        worst = pick(settings, key=lambda setting: setting[0])[1]
+        snr, n = worst["snr"].iloc[0], worst["n"].iloc[0]
         found = over_seeds(worst["test_error"])
         decide = Verdict.below if side == "below" else Verdict.above
         verdicts.append(

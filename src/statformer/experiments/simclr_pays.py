@@ -124,7 +124,9 @@ def figure(table: pd.DataFrame) -> Chart:
     first = table[setting].iloc[0]
     table = table[(table[setting] == first).all(axis=1)]
     title = f"SNR = {first['snr']:g}, n = {first['n']:g}"
-    bars, losses, errors = [], [], []
+    bars: list[Series] = []
+    losses: list[Series] = []
+    errors: list[Series] = []
     for method, rows in table.groupby("method"):
         filters = rows[(rows["part"] == "filter") & (rows["seed"] == rows["seed"].min())]
         places = filters["filter"] + (0.4 if method == PRE_TRAINED else 0.0)
@@ -137,8 +139,16 @@ def figure(table: pd.DataFrame) -> Chart:
             ("test_error", errors, "test"),
         ):
             x, y, low, high = _curve(rows, column)
-            style = "dashed" if label == "training" else "line"
-            into.append(Series(f"{method}, {label}", x, y, low, high, style))
+            into.append(
+                Series(
+                    f"{method}, {label}",
+                    x,
+                    y,
+                    low,
+                    high,
+                    "dashed" if label == "training" else "line",
+                )
+            )
     return Chart(
         [
             Panel("Filters before fine-tuning, one run", "filter", "cos(w, mu)", bars),
@@ -156,8 +166,8 @@ def _curve(
     """Steps, mean, least and largest over seeds; what has ended keeps its last value."""
     wide = rows[rows["part"] != "filter"].pivot_table(index="step", columns="seed", values=column)
     filled = wide.ffill().dropna()
-    x = [float(step) for step in filled.index]
-    return x, *(one(axis=1).to_list() for one in (filled.mean, filled.min, filled.max))
+    mean, least, largest = (one(axis=1).to_list() for one in (filled.mean, filled.min, filled.max))
+    return [float(step) for step in filled.index], mean, least, largest
 
 
 EXPERIMENT = Experiment(

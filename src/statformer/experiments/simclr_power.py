@@ -121,9 +121,9 @@ def figure(table: pd.DataFrame) -> Chart:
     return Chart(
         [
             Panel(
-                f"Distance from the power method, {title}",
+                f"Distance from (I + ηA)ᵏ W(0), {title}",
                 "largest embedding",
-                "|W - (I + ηA)ᵏ W(0)| / |(I + ηA)ᵏ W(0)|",
+                "relative distance",
                 apart,
                 log_x=True,
                 log_y=True,
