@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +172,10 @@ def test_images_of_another_size_are_refused(data: Path, tmp_path: Path) -> None:
     save_model(tmp_path / "final.safetensors", about, weights)
     with pytest.raises(CommandError, match=r"trained on \(9, 9\) with 1 colours"):
         call("evaluate", "--data", data, "--weights", tmp_path, "--eps", 8)
+
+
+def test_the_command_line_knows_it_and_answers_in_one_line(
+    refused: Callable[..., str], data: Path
+) -> None:
+    asked = ("--data", data, "--weights", "absent", "--eps", 8)
+    assert "absent: no such file" in refused("robust", "evaluate", *asked)
