@@ -55,7 +55,12 @@ class Head:
         return self.v0 * signs.repeat(b, 1)
 
 
-HEADS = {"large": Head(1.0), "small": Head(0.01, reach=0.5), "fixed": Head(1.0 / M, speed=0.0)}
+HEADS = {
+    "large": Head(1.0),
+    "small": Head(0.01, reach=0.5),
+    "fixed": Head(1.0 / M, speed=0.0),
+    "held": Head(1.0, speed=0.0),
+}
 
 
 def snr_grid(n_snrs: int, d: int) -> Float[np.ndarray, " b"]:

@@ -20,8 +20,14 @@ import numpy as np
 import pandas as pd
 import torch
 
+from statformer.benchmarks.features_trained_head import (
+    HEADS,
+    OVERFITTED,
+    POWER,
+    drawn,
+    sampled_error,
+)
 from statformer.experiments._seeds import over_seeds, seed_curve
-from statformer.experiments._trained_head import HEADS, OVERFITTED, POWER, drawn, sampled_error
 from statformer.experiments.base import Cell, Control, Experiment, Row, Verdict
 from statformer.optim.patch_descent import descend_patches
 from statformer.plotting.chart import Chart, Panel, Series

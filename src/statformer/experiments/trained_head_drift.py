@@ -25,8 +25,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from statformer.benchmarks.features_trained_head import HEADS, SIGMA0, M
 from statformer.experiments._seeds import over_seeds, seed_curve
-from statformer.experiments._trained_head import HEADS, SIGMA0, M
 from statformer.experiments.base import Cell, Control, Experiment, Row, Verdict
 from statformer.nn.span import Span
 from statformer.nn.vision import TrainedHeadClassifier

@@ -25,8 +25,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from statformer.experiments._phase_map import PhaseMap
-from statformer.experiments._trained_head import (
+from statformer.benchmarks.features_trained_head import (
     CUT,
     HEADS,
     OVERFITTED,
@@ -35,6 +34,7 @@ from statformer.experiments._trained_head import (
     phase_rows,
     snr_grid,
 )
+from statformer.experiments._phase_map import PhaseMap
 from statformer.experiments.base import Cell, Control, Experiment, Row, Verdict
 from statformer.plotting.chart import Chart
 from statformer.tasks.signal_noise import SignalNoisePrior

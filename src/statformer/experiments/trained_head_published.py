@@ -25,8 +25,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from statformer.experiments._phase_map import PhaseMap
-from statformer.experiments._trained_head import (
+from statformer.benchmarks.features_trained_head import (
     CUT,
     HEADS,
     MOST_STEPS,
@@ -35,6 +34,7 @@ from statformer.experiments._trained_head import (
     drawn,
     sampled_error,
 )
+from statformer.experiments._phase_map import PhaseMap
 from statformer.experiments.base import Cell, Control, Experiment, Row, Verdict
 from statformer.optim.patch_descent import descend_patches
 from statformer.plotting.chart import Chart
