@@ -144,7 +144,9 @@ def figure(table: pd.DataFrame) -> Chart:
         mean = table.pivot_table(index="n0", columns="snr", values=column)
         x, y = mean.columns.to_numpy(dtype=np.float64), mean.index.to_numpy(dtype=np.float64)
         heat = HeatMap(x.tolist(), y.tolist(), mean.to_numpy().tolist(), label)
-        series = [Series("n₀ = 0.6 SNR⁻²", x.tolist(), (0.6 * x**-2.0).tolist(), style="dashed")]
+        # There A's signal eigenvalue 2 |mu|^2 is that of the noise, sigma^2 d / n0 (derived).
+        equal = (0.5 * x**-2.0).tolist()
+        series = [Series("equal eigenvalues, n₀ = SNR⁻² / 2", x.tolist(), equal, style="dashed")]
         try:
             found = boundary(table, column, level)
         except ValueError:
