@@ -105,14 +105,14 @@ def _rows(network: str, trained: TiedDenoiser | PatchClassifier, runs: DigitRuns
     if isinstance(trained, PatchClassifier):
         right = trained(runs.fresh).detach() * runs.fresh_y > 0
         numbers["accuracy"] = right.to(W.dtype).mean(1)
-    longest = W.norm(dim=-1).argmax(1)
+    nearest = (W @ runs.means.mT).abs().amax(-1).argmax(1)
     side = math.isqrt(runs.basis.shape[-1])
     rows: list[Row] = []
     for i, n_snr2 in enumerate(STRENGTHS):
-        filter_ = (W[i, longest[i]] @ runs.basis[i]).reshape(-1, side)
+        filter_ = (W[i, nearest[i]] @ runs.basis[i]).reshape(-1, side)
         found = {name: float(values[i]) for name, values in numbers.items()}
         shown = _picture(filter_) if n_snr2 in (STRENGTHS[0], STRENGTHS[-1]) else ""
-        rows.append({"network": network, "n_snr2": n_snr2, **found, "longest_filter": shown})
+        rows.append({"network": network, "n_snr2": n_snr2, **found, "filter": shown})
     return rows
 
 
@@ -146,7 +146,7 @@ def holds(table: pd.DataFrame) -> Verdict:
 
 
 def figure(table: pd.DataFrame) -> Chart:
-    """R over n SNR^2; bars of signal against noise; the longest filters, as pictures."""
+    """R over n SNR^2; bars of signal against noise; filters as pictures."""
     logs = with_log(table)
     ratios = [_curve(logs[logs["network"] == network], network) for network in NETWORKS]
     panels = [
@@ -188,15 +188,30 @@ def figure(table: pd.DataFrame) -> Chart:
             categories=names,
         )
     )
+    right = seed_curve(table[table["network"] == "classification"], "n_snr2", "accuracy")
+    x, value, low, high = (right[name].to_list() for name in ("x", "value", "low", "high"))
+    accuracy = Series("classification", x, value, low, high)
+    panels.append(
+        Panel(
+            "Digits never seen, beside fresh noise",
+            "n SNR²",
+            "accuracy",
+            [accuracy],
+            log_x=True,
+            rule=0.5,
+            rule_label="guessing",
+        )
+    )
     first = table[table["seed"] == table["seed"].min()].set_index(["network", "n_snr2"])
     for network, n_snr2 in places:
-        text = str(first.loc[(network, n_snr2), "longest_filter"])
+        text = str(first.loc[(network, n_snr2), "filter"])
         pixels = [[float(value) for value in row.split()] for row in text.split(";")]
         heat = HeatMap(range(len(pixels[0])), range(len(pixels)), pixels[::-1], "weight")
         panels.append(Panel(f"{network}, n SNR² = {n_snr2:g}", "column", "row", heat=heat))
     return Chart(
         panels,
-        "Geometric means over seeds with 95 % intervals; pictures: the longest filter, first seed.",
+        "Geometric means over seeds with 95 % intervals; pictures: the filter with "
+        "the largest product with a class mean, first seed, in blocks of pixels.",
     )
 
 
