@@ -165,5 +165,5 @@ EXPERIMENT = Experiment(
             says="the law is that of other particles from the same ball",
         ),
     },
-    cost="quick 30 s on one core",
+    cost="quick 16 s on one core",
 )

@@ -120,7 +120,7 @@ EXPERIMENT = Experiment(
     kind="learnability",
     grid={"deepest": (256,), "deepest_trained": (64,), "n_steps": (50,), "draws": (5,)},
     quick={"deepest": (128,), "deepest_trained": (32,), "n_steps": (40,), "draws": (5,)},
-    tiny={"deepest": (32,), "deepest_trained": (16,), "n_steps": (6,), "draws": (2,)},
+    tiny={"deepest": (16,), "deepest_trained": (8,), "n_steps": (4,), "draws": (2,)},
     n_seeds=4,
     quick_seeds=2,
     measure=measure,
@@ -135,5 +135,5 @@ EXPERIMENT = Experiment(
             measure=partial(measure, fresh=True), says="every layer draws particles of its own"
         ),
     },
-    cost="quick 35 s on one core",
+    cost="quick 24 s on one core",
 )
