@@ -149,6 +149,6 @@ EXPERIMENT = Experiment(
             says="the steps of PGD are a thousandth of what they should be",
         ),
     },
-    cost="quick 115 s on one core; full needs a GPU",
+    cost="quick 95 s on one core; full needs a GPU",
     timeout_minutes=240,
 )
