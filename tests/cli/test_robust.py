@@ -102,6 +102,13 @@ def test_a_run_goes_on_in_the_same_bits(data: Path, tmp_path: Path) -> None:
         assert torch.equal(value, resumed[name]), name
 
 
+def test_a_network_at_chance_is_remarked_on(data: Path, tmp_path: Path) -> None:
+    asked = ("--data", data, "--out", tmp_path / "run", "--eps", 100, "--epochs", 1)
+    card = json.loads(call("train", *asked, "--learning-rate", 1e-9, "--first", 40).stdout)
+    assert "hardly better than chance" in card["remarks"][-1]
+    assert "hardly" not in " ".join(train(data, tmp_path / "better")["remarks"])
+
+
 def test_a_model_file_brings_all_that_is_needed(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (50, 9, 8, 3), dtype=np.uint8)
     images[..., 0] //= 2

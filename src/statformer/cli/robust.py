@@ -29,6 +29,7 @@ NAMED = ("mnist", "cifar10")
 WEIGHTS, CARD = "final.safetensors", "card.json"
 # That of SKG-FAT's code; at 0.1 the small network stays at chance.
 RATES = {"resnet18": 0.1, "small-cnn": 0.02}
+LITTLE = 0.2  # of the way from chance to 1, below which a remark is made (ours)
 PER_IMAGE = ("labels", "stages")  # of a record; too long for a terminal
 
 Data = Annotated[
@@ -153,6 +154,14 @@ def train(
                 checkpoints=folder / "checkpoints",
                 callback=EpochLines(epochs),
             ).fit(batches, epochs=epochs, resume=resume)
+        best = trainer.history_.iloc[trainer.best_epoch_]
+        chance = 1 / about.n_classes
+        if best["clean"] < chance + LITTLE * (1 - chance):
+            remarks.append(
+                f"the network is hardly better than chance ({best['clean']:.3f} on images as they "
+                f"are): --eps {eps:g} may be too much for it; more --epochs, a smaller --eps, "
+                "another --learning-rate or --regulariser none may help"
+            )
         save_model(folder / WEIGHTS, about, trainer.model.state_dict())
         card = {
             "model": vars(about),
@@ -181,7 +190,6 @@ def train(
     if _is_json(as_json):
         sys.stdout.write(json.dumps({**card, "weights": str(folder / WEIGHTS)}) + "\n")
         return
-    best = trainer.history_.iloc[trainer.best_epoch_]
     shown = ("clean", "robust", "robust_worst", "robust_std", "single_step")
     print_table(
         ["held-out images, best epoch", *shown],
