@@ -29,7 +29,7 @@ from statformer.experiments.base import Cell, Control, Experiment, Row, Verdict
 from statformer.objectives.mean_field_limit import limit
 from statformer.plotting.chart import Chart, Panel, Series
 
-SHALLOWEST, WIDTH, FINE = 4, 32, 128
+SHALLOWEST, WIDTH, FINE = 4, 32, 32
 KINDS = {"forward": "answers before training", "trained": "risk during training"}
 
 
