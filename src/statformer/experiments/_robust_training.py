@@ -185,7 +185,7 @@ def test_rows(recipe: Recipe, model: nn.Module, split: Split, seed: int) -> list
             attacks=("autoattack",),
             seed=seed,
         )
-        right = table.per_sample["autoattack"].to_numpy(dtype=np.float64)
+        right = table.robust("autoattack").astype(np.float64)
         found["robust"] = np.concatenate([right, np.full(len(y) - len(right), np.nan)])
     by_class = found.groupby("label")
     means = by_class.mean().assign(n=by_class.size()).reset_index()

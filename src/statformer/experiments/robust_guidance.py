@@ -113,6 +113,6 @@ EXPERIMENT = Experiment(
         )
     },
     positive=Control(measure=partial(measure, changed={GUIDED: SAME}), says="both train the same"),
-    cost="quick 180 s on one core; full needs a GPU",
+    cost="quick 70 s on one core; full needs a GPU",
     timeout_minutes=240,
 )

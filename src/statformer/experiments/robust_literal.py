@@ -130,6 +130,6 @@ EXPERIMENT = Experiment(
             says="both readings are that by epochs",
         )
     },
-    cost="quick 180 s on one core; full needs a GPU",
+    cost="quick 70 s on one core; full needs a GPU",
     timeout_minutes=240,
 )

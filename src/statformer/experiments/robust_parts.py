@@ -81,6 +81,6 @@ EXPERIMENT = Experiment(
         )
     },
     positive=Control(measure=partial(measure, changed=SAME), says="all four train the same"),
-    cost="quick 360 s on one core; full needs a GPU",
+    cost="quick 140 s on one core; full needs a GPU",
     timeout_minutes=480,
 )

@@ -70,7 +70,7 @@ class FastAdversarialTrainer:
     channels_last  memory format of images and weights
     generator      one draw from it seeds the run; seed 0 where not given
     checkpoints    a folder: the state after each epoch is written there, and `fit(resume=True)`
-                   goes on from it in the same bits
+                   goes on from it, in the same bits where the device's kernels are deterministic
     callback       hears a `Progress` per step and epoch, as in pretraining
 
     After `fit`: `history_` (a DataFrame, a line per epoch), `classes_` (a line per epoch and
@@ -106,6 +106,7 @@ class FastAdversarialTrainer:
     ) -> None:
         self.model = model
         self.start = make_start(start)
+        self._given_start = start
         self.settings = Settings(
             eps_255=eps_255,
             step_255=self.start.usual_step * eps_255 if step_255 is None else step_255,
@@ -152,6 +153,7 @@ class FastAdversarialTrainer:
             raise ValueError(f"epochs={epochs}: pass at least 1")
         device = next(self.model.parameters()).device
         saved = self._saved(resume)
+        self.start = make_start(self._given_start)  # a second fit carries nothing over
         seed = int(torch.randint(2**31, (), generator=self.generator, device=self.generator.device))
         seed = seed if saved is None else saved.values["seed"]
         train, validation = split(train, validation, Generator().manual_seed(seed))
