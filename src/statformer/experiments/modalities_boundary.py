@@ -197,4 +197,5 @@ EXPERIMENT = Experiment(
         ),
     },
     control_size="quick",
+    cost="quick 24 s, full about 2 min on one core",
 )

@@ -131,4 +131,5 @@ EXPERIMENT = Experiment(
         ),
     },
     positive=Control(measure=measure_projected, says="all noise is projected off the signal"),
+    cost="quick 4 s, full about 17 s on one core",
 )

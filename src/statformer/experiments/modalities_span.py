@@ -132,4 +132,5 @@ EXPERIMENT = Experiment(
             says="the second argument of the similarity passes its gradient",
         ),
     },
+    cost="quick 6 s, full about 14 s on one core",
 )
