@@ -40,9 +40,17 @@ TINY: Mapping[str, Sequence[int]] = {"n": (10, 20, 40), "d": (1000,), "n_snrs": 
 
 
 def measure_heads(
-    cell: Cell, rng: np.random.Generator, heads: Sequence[str], *, last_strength: float = 1.0
+    cell: Cell,
+    rng: np.random.Generator,
+    heads: Sequence[str],
+    *,
+    last_strength: float = 1.0,
+    last_name: str = "",
 ) -> Sequence[Row]:
-    """`heads` by name on one sample; `last_strength` scales the signal that the last one sees."""
+    """`heads` by name on one sample.
+
+    `last_strength` scales the signal that the last one sees; `last_name` is what rows call it.
+    """
     stream = TaskStream(int(rng.integers(2**62)), 0, range(1), dtype=torch.float64)
     n, d = cell["n"], cell["d"]
     products = drawn(SignalNoisePrior(n, d, signal_norm=1.0, sigma=1.0), stream)
@@ -53,8 +61,9 @@ def measure_heads(
         seen = snrs * (last_strength if name == heads[-1] else 1.0)
         test = TaskStream(seed, 0, range(1), dtype=torch.float64)
         found = phase_rows(products, seen, HEADS[name], d, test)
+        called = last_name if last_name and name == heads[-1] else name
         rows += [
-            {**row, "snr": float(snr), "head": name} for row, snr in zip(found, snrs, strict=True)
+            {**row, "snr": float(snr), "head": called} for row, snr in zip(found, snrs, strict=True)
         ]
     return rows
 

@@ -104,6 +104,11 @@ class PhaseMap:
         named = f"crossings of {self.level:g}"
         return [
             Series(named, points.x.tolist(), points.y.tolist(), style="points"),
-            Series("fitted boundary", x.tolist(), fit.at(x).tolist()),
-            Series(reference, x.tolist(), known.at(x).tolist(), style="dashed"),
+            Series("fitted boundary", x.tolist(), self._near(fit.at(x))),
+            Series(reference, x.tolist(), self._near(known.at(x)), style="dashed"),
         ]
+
+    def _near(self, y: Float[np.ndarray, " q"]) -> list[float]:
+        """A curve without what lies a decade or more beyond the map; steep ones go to infinity."""
+        seen = (y > self.y[0] / 10.0) & (y < self.y[-1] * 10.0)
+        return [float(value) for value in np.where(seen, y, np.nan)]

@@ -117,4 +117,5 @@ EXPERIMENT = Experiment(
         ),
     },
     control_size="quick",
+    cost="quick 27 s on one core",
 )

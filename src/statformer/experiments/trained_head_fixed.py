@@ -20,7 +20,7 @@ from statformer.experiments._head_pairs import (
     measure_heads,
     within,
 )
-from statformer.experiments.base import Experiment
+from statformer.experiments.base import Control, Experiment
 
 HEADS = ("large", "small", "fixed")
 
@@ -40,4 +40,15 @@ EXPERIMENT = Experiment(
     holds=partial(within, head="large", other="fixed", factor=1.25, aside="small"),
     figure=boundaries,
     not_the_authors="sizes and scales were not found",
+    controls={
+        "weaker signal": Control(
+            measure=partial(measure_heads, heads=HEADS, last_strength=0.7),
+            says="the fixed layer sees a signal of 0.7 of its length",
+        ),
+    },
+    positive=Control(
+        measure=partial(measure_heads, heads=("large", "small", "held"), last_name="fixed"),
+        says="the fixed layer is as large as the trained one",
+    ),
+    cost="quick 18 s on one core",
 )

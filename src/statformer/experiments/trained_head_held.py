@@ -45,4 +45,5 @@ EXPERIMENT = Experiment(
             says="the held layer sees a signal of 0.9 of its length",
         ),
     },
+    cost="quick 10 s on one core",
 )

@@ -34,6 +34,7 @@ from statformer.benchmarks.features_trained_head import (
     phase_rows,
     snr_grid,
 )
+from statformer.experiments._mean_rule import mean_rule_error
 from statformer.experiments._phase_map import PhaseMap
 from statformer.experiments.base import Cell, Control, Experiment, Row, Verdict
 from statformer.plotting.chart import Chart, Panel, Series
@@ -45,7 +46,12 @@ NEAR = 0.5
 
 
 def measure(
-    cell: Cell, rng: np.random.Generator, *, tilt: float = 0.0, shrinks: bool = True
+    cell: Cell,
+    rng: np.random.Generator,
+    *,
+    tilt: float = 0.0,
+    shrinks: bool = True,
+    by_mean_rule: bool = False,
 ) -> Sequence[Row]:
     """Test errors of all ratios; `tilt` weakens the signal of larger samples by n^-tilt."""
     stream = TaskStream(int(rng.integers(2**62)), 0, range(1), dtype=torch.float64)
@@ -54,6 +60,9 @@ def measure(
     products = drawn(SignalNoisePrior(n, d, signal_norm=1.0, sigma=1.0), stream, sigma0)
     snrs = snr_grid(cell["n_snrs"], d)
     rows = phase_rows(products, snrs * n**-tilt, HEADS[cell["head"]], d, stream)
+    if by_mean_rule:
+        errors = mean_rule_error(products, torch.as_tensor(snrs * np.sqrt(d)))
+        rows = [{**row, "error": float(e)} for row, e in zip(rows, errors, strict=True)]
     return [{**row, "snr": float(snr)} for row, snr in zip(rows, snrs, strict=True)]
 
 
@@ -159,8 +168,11 @@ EXPERIMENT = Experiment(
             measure=partial(measure, tilt=0.25), says="larger samples have weaker signals"
         ),
         "same start": Control(
-            measure=partial(measure, shrinks=False), says="first filters do not shrink with d"
+            measure=partial(measure, shrinks=False),
+            says="first filters do not shrink with d",
+            size="quick",
         ),
     },
-    control_size="quick",
+    positive=Control(measure=partial(measure, by_mean_rule=True), says="errors of the mean of y x"),
+    cost="quick 57 s on one core",
 )

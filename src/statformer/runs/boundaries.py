@@ -73,7 +73,8 @@ class Boundary:
 
     def at(self, x: Float[np.ndarray, " q"]) -> Float[np.ndarray, " q"]:
         """The boundary's y at places x."""
-        return self.scale * np.asarray(x, dtype=np.float64) ** self.slope
+        with np.errstate(over="ignore", invalid="ignore"):  # of a boundary along the y axis
+            return self.scale * np.asarray(x, dtype=np.float64) ** self.slope
 
     def __str__(self) -> str:
         return (
