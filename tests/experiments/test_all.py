@@ -43,7 +43,7 @@ def positives(size: Size) -> list[str]:
     return found
 
 
-MOST_SECONDS = 30.0  # of an experiment at quick size whose faults `make test-all` plants
+MOST_SECONDS = 20.0  # of an experiment at quick size whose faults `make test-all` plants
 _QUICK = re.compile(r"quick (?:about )?([\d.]+) (s|min)\b")
 
 
