@@ -109,9 +109,12 @@ def test_a_network_at_chance_is_remarked_on(data: Path, tmp_path: Path) -> None:
     assert "hardly" not in " ".join(train(data, tmp_path / "better")["remarks"])
 
 
-def test_a_model_file_brings_all_that_is_needed(tmp_path: Path) -> None:
+def test_a_model_file_brings_all_that_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     images = np.random.default_rng(0).integers(0, 256, (50, 9, 8, 3), dtype=np.uint8)
     images[..., 0] //= 2
+    monkeypatch.setattr("statformer.robust.model_file._CHUNK", 20)
     for name in ("small-cnn", "resnet18"):
         about = ImageModel.for_images(name, images, 3)
         np.testing.assert_allclose(about.mean, (images / 255).mean((0, 1, 2)), atol=1e-4)

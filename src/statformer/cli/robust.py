@@ -193,7 +193,7 @@ def train(
     shown = ("clean", "robust", "robust_worst", "robust_std", "single_step")
     print_table(
         ["held-out images, best epoch", *shown],
-        [[str(trainer.best_epoch_), *(f"{best[name]:.3f}" for name in shown)]],
+        [[str(trainer.best_epoch_ + 1), *(f"{best[name]:.3f}" for name in shown)]],
     )
     remark([*remarks, *([images.note] if images.note else [])])
     typer.echo(f"weights: {folder / WEIGHTS}\ncard:    {folder / CARD}")

@@ -65,8 +65,9 @@ def evaluate_robustness(
         Budget and step of "pgd<n>" and "cw", in units of 1/255. The step is eps/4 where not given.
     attacks : sequence of str
         "fgsm", "pgd<n>" (n steps), "cw", "autoattack" (the standard ensemble of APGD-CE, APGD-T,
-        FAB-T and Square), "apgd" (its first two parts, which found all but 0.03 points of it in
-        public logs). See `attack_library.run_attack`.
+        FAB-T and Square), "apgd" (its first two parts: in public logs of CIFAR-10 they found all
+        but 0.03 points of what the four find; elsewhere it may be less). See
+        `attack_library.run_attack`.
     n_queries : int
         Of Square; fewer than the standard 5,000 are for a quick look.
     seed : int

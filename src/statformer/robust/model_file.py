@@ -27,6 +27,7 @@ MODELS = ("resnet18", "small-cnn")
 MAX_BYTES = 2**30
 _KEY = "statformer.robust"
 _DIGITS = 4
+_CHUNK = 1000
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,14 @@ class ImageModel:
         cls, name: str, images: UInt8[np.ndarray, "n h w *k"], n_classes: int
     ) -> ImageModel:
         """Normalised by the mean and the standard deviation of each colour of these images."""
-        pixels = images.reshape(-1, images.shape[3] if images.ndim == 4 else 1)
-        # a histogram is exact, and needs no copy of the images as floating point numbers
-        counts = np.stack([np.bincount(colour, minlength=256) for colour in pixels.T])
-        values = np.arange(256) / 255
-        mean = counts @ values / len(pixels)
-        std = np.sqrt(counts @ values**2 / len(pixels) - mean**2)
+        n_colours = images.shape[3] if images.ndim == 4 else 1
+        counts, values = np.zeros((n_colours, 256)), np.arange(256) / 255
+        for first in range(0, len(images), _CHUNK):  # so that no large copy is made
+            pixels = images[first : first + _CHUNK].reshape(-1, n_colours)
+            counts += [np.bincount(colour, minlength=256) for colour in pixels.T]
+        shares = counts / counts.sum(1, keepdims=True)
+        mean = shares @ values
+        std = np.sqrt(np.maximum(shares @ values**2 - mean**2, 0.0))
         height, width = images.shape[1:3]
         return cls(
             name,

@@ -93,7 +93,7 @@ class RobustnessTable:
         """A line per attack, "clean" first and "all" (robust under every attack) last.
 
         attack, accuracy; over the classes worst, std and range; n_images; n_outside, n_mismatched
-        and seconds as in `Stage`, those of an ensemble summed over its parts.
+        and seconds as in `Stage`, those of an ensemble summed over its parts, of "all" over all.
         """
         by_class = self.per_class.groupby("attack", sort=False)["accuracy"]
         lines = []
@@ -148,7 +148,7 @@ class RobustnessTable:
     def _parts_of(self, name: str) -> list[str]:
         """The stages that made what is reported as `name`."""
         if name == ALL:
-            return []
+            return list(self.stages)
         if name in (CLEAN, *self.stages):
             return [name]
         chain = [stage for stage in self.stages if stage in ENSEMBLE]
