@@ -192,7 +192,7 @@ def test_rows(recipe: Recipe, model: nn.Module, split: Split, seed: int) -> list
     return records(means)
 
 
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+def records(table: pd.DataFrame) -> list[Row]:
     """The lines of a table as rows."""
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 

@@ -6,6 +6,8 @@ the last epoch is at most 3 points below the best. In the same schedule FGSM fro
 alarm (`statformer.robust.alarm`), or the calm shows nothing. A network at chance is calm as well,
 so the guided one must reach twice the accuracy of chance. All thresholds are ours.
 
+The baseline, the same loop without guidance, is shown beside them and decides nothing.
+
 The planted faults train the guided network as FGSM from zero, and the control by PGD.
 """
 
@@ -18,13 +20,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from statformer.experiments._robust_recipes import GUIDED, METHODS, RECIPES, SMALLER
+from statformer.experiments._robust_recipes import BASELINE, GUIDED, METHODS, RECIPES, SMALLER
 from statformer.experiments._robust_training import images_of, records, train
 from statformer.experiments._seeds import over_seeds, seed_curve
 from statformer.experiments.base import Cell, Control, Experiment, Row, Verdict
-from statformer.plotting.chart import Chart, Panel, Series
+from statformer.plotting.chart import Chart, Panel, Series, Style
 
 CONTROL = "FGSM"
+SHOWN = (GUIDED, BASELINE, CONTROL)
 SETTLED = 5
 SHARE, DROP, TIMES_CHANCE = 0.5, 0.03, 2.0
 
@@ -35,15 +38,15 @@ def measure(
     *,
     changed: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Sequence[Row]:
-    """Held-out accuracies of both trainings, epoch by epoch."""
+    """Held-out accuracies of the trainings, epoch by epoch."""
     recipe = RECIPES[cell["recipe"]]
     seed = int(rng.integers(2**31))
     split = images_of(recipe)
     rows: list[Row] = []
-    for method in (GUIDED, CONTROL):
+    for method in SHOWN:
         trained = train(recipe, method, seed, split, (changed or {}).get(method))
         n_classes = trained.classes["label"].nunique()
-        columns = ["epoch", "clean", "robust", "single_step", "alarm"]
+        columns = ["epoch", "clean", "robust", "single_step", "robust_std", "alarm"]
         rows += [
             {"method": method, "chance": 1 / n_classes, **row}
             for row in records(trained.history[columns])
@@ -88,28 +91,32 @@ def holds(table: pd.DataFrame) -> Verdict:
 
 
 def figure(table: pd.DataFrame) -> Chart:
-    """Accuracy under one step and under ten, over epochs, for both."""
+    """Accuracy under one step and under ten, and the spread over classes, over epochs."""
     panels = []
     for (recipe, method), rows in table.groupby(["recipe", "method"], sort=False):
         series = []
-        for column, label, style in (
+        columns: Sequence[tuple[str, str, Style]] = (
             ("clean", "clean", "dashed"),
             ("single_step", "one step", "line"),
             ("robust", "PGD-10", "line"),
-        ):
-            curve = seed_curve(rows, "epoch", column)
-            series.append(
-                Series(
-                    label,
-                    curve["x"].to_list(),
-                    curve["value"].to_list(),
-                    curve["low"].to_list(),
-                    curve["high"].to_list(),
-                    style=style,  # type: ignore[arg-type]
-                )
-            )
+        )
+        for column, label, style in columns:
+            series.append(curve_of(rows, column, label, style))
         panels.append(Panel(f"{recipe}: {method}", "epoch", "held-out accuracy", series))
+    for recipe, rows in table.groupby("recipe", sort=False):
+        spreads = [
+            curve_of(rows[rows["method"] == method], "robust_std", method) for method in SHOWN
+        ]
+        label = "std of PGD-10 accuracy"
+        panels.append(Panel(f"{recipe}: spread over classes", "epoch", label, spreads))
     return Chart(panels, "Means over seeds with 95 % intervals.")
+
+
+def curve_of(rows: pd.DataFrame, column: str, label: str, style: Style = "line") -> Series:
+    """A column over epochs, mean over seeds and interval."""
+    curve = seed_curve(rows, "epoch", column)
+    places, *ends = (curve[name].to_list() for name in ("x", "value", "low", "high"))
+    return Series(label, places, *ends, style=style)
 
 
 EXPERIMENT = Experiment(
@@ -137,7 +144,7 @@ EXPERIMENT = Experiment(
             says="the control is trained by PGD, so that no alarm is tripped",
         ),
     },
-    cost="quick 50 s on one core; full needs a GPU",
+    cost="quick 75 s on one core; full needs a GPU",
     control_size="quick",
     timeout_minutes=240,
 )
