@@ -108,15 +108,15 @@ def figure(table: pd.DataFrame) -> Chart:
             curve_of(rows[rows["method"] == method], "robust_std", method) for method in SHOWN
         ]
         label = "std of PGD-10 accuracy"
-        panels.append(Panel(f"{recipe}: spread over classes", "epoch", label, spreads))
+        panels.append(Panel(f"{recipe!s}: spread over classes", "epoch", label, spreads))
     return Chart(panels, "Means over seeds with 95 % intervals.")
 
 
 def curve_of(rows: pd.DataFrame, column: str, label: str, style: Style = "line") -> Series:
     """A column over epochs, mean over seeds and interval."""
     curve = seed_curve(rows, "epoch", column)
-    places, *ends = (curve[name].to_list() for name in ("x", "value", "low", "high"))
-    return Series(label, places, *ends, style=style)
+    x, value, low, high = (curve[name].to_list() for name in ("x", "value", "low", "high"))
+    return Series(label, x, value, low, high, style=style)
 
 
 EXPERIMENT = Experiment(
