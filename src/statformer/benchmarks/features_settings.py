@@ -30,13 +30,13 @@ class Sizes:
     points: tuple[int, ...] = (20, 100, 400)
     strengths: int = 20
     plain: int = 2
-    rounds: int = 5
+    rounds: int = 3
     grid: tuple[int, int, int] = (20, 20, 5)
     n_features: int = 1000
 
 
 FULL = Sizes("full")
-QUICK = Sizes("quick", points=(20, 100), rounds=3, plain=1, grid=(20, 20, 1))
+QUICK = Sizes("quick", points=(20, 100), plain=1, grid=(20, 20, 1))
 
 
 @dataclass(frozen=True)
