@@ -88,7 +88,8 @@ class Cloud(NamedTuple):
 class MeanFieldTransformer(nn.Module):
     """H "n t d" -> the entry `read` of the last token, "b n". Its weights are copies of the cloud.
 
-    feed_forward  None leaves h out, and W1 and W2 with it: attention alone
+    attention     None: softmax, of the pair that the paper verifies
+    feed_forward  None: Huberised relu, of that pair, or h = 0 where the cloud has no W1 and W2
     """
 
     def __init__(
@@ -98,10 +99,8 @@ class MeanFieldTransformer(nn.Module):
         attention: Encoder | None = None,
         feed_forward: Encoder | None = None,
     ) -> None:
-        """The default encoders are those verified; no feed-forward where the cloud has no W1.
-
-        Raises ValueError where `read` is no feature of a token, and where the cloud has no W1 for a
-        feed-forward encoder.
+        """Raises ValueError where `read` is no feature of a token, and for a feed-forward encoder
+        without its weights in the cloud.
         """
         super().__init__()
         d = cloud.V.shape[-1]
