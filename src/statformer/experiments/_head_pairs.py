@@ -26,7 +26,7 @@ from statformer.benchmarks.features_trained_head import (
 from statformer.experiments._phase_map import PhaseMap
 from statformer.experiments._seeds import OverSeeds, over_seeds
 from statformer.experiments.base import Cell, Row, Verdict
-from statformer.plotting.chart import Chart, Panel, Series
+from statformer.plotting.chart import Chart, Panel, Series, Style
 from statformer.tasks.signal_noise import SignalNoisePrior
 from statformer.tasks.stream import TaskStream
 
@@ -101,23 +101,27 @@ def within(table: pd.DataFrame, head: str, other: str, factor: float, aside: str
 
 
 def boundaries(table: pd.DataFrame) -> Chart:
-    """All boundaries in one picture, and test error along the middle sample size."""
+    """All boundaries in one picture, and test error along the middle sample size.
+
+    Dashed: second layers that are not trained.
+    """
     lines, curves = [], []
     middle = sorted(table["n"].unique())[table["n"].nunique() // 2]
     for head, rows in table.groupby("head", sort=False):
         kind = HEADS[str(head)]
         label = f"v0 = {kind.v0:g}" if kind.speed else f"fixed at ±{kind.v0:g}"
+        style: Style = "line" if kind.speed else "dashed"
         diagram = PhaseMap.of(rows, "snr", "n", "error", CUT)
         at = rows[rows["n"] == middle].groupby("snr")["error"].mean()
-        curves.append(Series(label, at.index.tolist(), at.to_list()))
+        curves.append(Series(label, at.index.tolist(), at.to_list(), style=style))
         try:
             points = diagram.boundary().crossings
         except ValueError:
             continue
-        lines.append(Series(label, points.x.tolist(), points.y.tolist()))
+        lines.append(Series(label, points.x.tolist(), points.y.tolist(), style=style))
     errors = Panel(f"n = {middle}", "SNR", "0-1 test error", curves, log_x=True, rule=CUT)
     where = Panel(f"Test error of {CUT:g}", "SNR", "n", lines, log_x=True, log_y=True)
     return Chart(
         [where, errors],
-        "Means over seeds. Left: the boundary of harmful (left of it) and benign (right of it).",
+        "Means over seeds; dashed: not trained. Left: the boundary of harmful (left of it) and benign (right of it).",
     )

@@ -133,7 +133,7 @@ def figure(table: pd.DataFrame) -> Chart:
             Panel("Slope of the boundary", "d", "slope", slopes, log_x=True, rule=-POWER),
             Panel(f"On the boundary at d = {wide}", "n", "n SNR⁴ d", along, log_x=True, log_y=True),
         ],
-        "Bars: 95 % intervals over seeds; dashed: the slope of n SNR⁴ d = const.",
+        "Bands: 95 % intervals over seeds; dashed: the slope of n SNR⁴ d = const.",
     )
 
 
