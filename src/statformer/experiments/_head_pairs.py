@@ -123,5 +123,6 @@ def boundaries(table: pd.DataFrame) -> Chart:
     where = Panel(f"Test error of {CUT:g}", "SNR", "n", lines, log_x=True, log_y=True)
     return Chart(
         [where, errors],
-        "Means over seeds; dashed: not trained. Left: the boundary of harmful (left of it) and benign (right of it).",
+        "Means over seeds; dashed: not trained. Left: harmful on the left of a boundary, benign on "
+        "its right.",
     )
