@@ -131,7 +131,7 @@ def figure(table: pd.DataFrame) -> Chart:
             Panel(
                 "What decides the slope",
                 "loudness of a patch, α |ξ| / β",
-                "slope of log R over log n SNR²",
+                "slope of log R",
                 [line],
                 log_x=True,
                 rule=1.0,

@@ -159,7 +159,7 @@ def figure(table: pd.DataFrame) -> Chart:
         Panel(
             "The denoiser's slope",
             "case",
-            "slope of log R over log n SNR²",
+            "slope of log R",
             [line],
             categories=names,
             rule=1.0,
