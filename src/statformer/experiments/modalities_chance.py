@@ -39,7 +39,6 @@ EXPERIMENT = Experiment(
     tiny={"tau": (TAU,), "sigma0": (SIGMA0,), "epochs": (100,), "n_times": (2,)},
     n_seeds=20,
     quick_seeds=10,
-    tiny_seeds=4,
     measure=measure_curves,
     holds=partial(decide, column="accuracy"),
     figure=partial(draw, column="accuracy", head="test samples"),

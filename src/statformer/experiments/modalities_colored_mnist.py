@@ -99,4 +99,5 @@ EXPERIMENT = Experiment(
         ),
     },
     control_size="quick",
+    cost="quick 66 s, full about 15 min on one core",
 )

@@ -141,7 +141,6 @@ EXPERIMENT = Experiment(
     tiny={"strength": (1.0,), "epochs": (60,)},
     n_seeds=20,
     quick_seeds=8,
-    tiny_seeds=3,
     measure=measure,
     holds=holds,
     figure=figure,

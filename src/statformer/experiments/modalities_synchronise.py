@@ -114,7 +114,6 @@ EXPERIMENT = Experiment(
     tiny={"tau": (0.1,), "epochs": (100,)},
     n_seeds=40,
     quick_seeds=10,
-    tiny_seeds=3,
     measure=measure,
     holds=holds,
     figure=figure,
