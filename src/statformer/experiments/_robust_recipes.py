@@ -51,7 +51,7 @@ class Recipe:
 
 RECIPES: Mapping[str, Recipe] = {
     "made, small CNN": Recipe(
-        "made", 500, 60, 240, 5, 12.0, 40, 0.05, width=4, test_steps=10, strength=0.2
+        "made", 320, 20, 200, 3, 12.0, 30, 0.05, width=4, test_steps=10, strength=0.2
     ),
     "MNIST, small CNN": Recipe("mnist", 3000, 100, 1000, 10, 51.0, 50, 0.05, strength=0.2),
     "MNIST at 0.3, small CNN": Recipe("mnist", 3000, 100, 1000, 12, 76.5, 50, 0.05, strength=0.2),
