@@ -181,4 +181,5 @@ EXPERIMENT = Experiment(
         ),
     },
     control_size="quick",
+    cost="quick 32 s on one core",
 )

@@ -221,4 +221,5 @@ EXPERIMENT = Experiment(
             says="each label gets the filters that see the other one",
         ),
     },
+    cost="quick 3 s on one core",
 )
