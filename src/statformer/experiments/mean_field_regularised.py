@@ -32,11 +32,13 @@ STEEPNESS, FLOOR, STILL = 0.85, 0.02, 0.01
 
 
 def measure(
-    cell: Cell, rng: np.random.Generator, *, early: float = 1.0, width: int | None = None
+    cell: Cell, rng: np.random.Generator, *, early: float = 1.0, contradicted: bool = False
 ) -> Sequence[Row]:
     """The risk over tau of each penalty; all penalties begin with the same particles."""
     task, n_steps = sequences(rng), int(early * cell["n_steps"])
-    one = cloud(rng, DRAWS, cell["depth"], width or cell["width"])
+    if contradicted:
+        task = task._replace(H=task.H[: len(task.H) // 2].repeat(2, 1, 1))
+    one = cloud(rng, DRAWS, cell["depth"], cell["width"])
     parts = [part.repeat(len(PENALTIES), 1, 1, 1, 1) for part in one if part is not None]
     penalties = torch.tensor(PENALTIES, dtype=torch.float64).repeat_interleave(DRAWS)
     track = train(network(Cloud(*parts)), task, n_steps, step=STEP, penalty=penalties)
@@ -155,8 +157,9 @@ EXPERIMENT = Experiment(
         "stopped early": Control(
             measure=partial(measure, early=0.02), says="a fiftieth of the training"
         ),
-        "one particle": Control(
-            measure=partial(measure, width=1), says="one particle per layer: no mean field"
+        "no function": Control(
+            measure=partial(measure, contradicted=True),
+            says="every sequence is there twice, with two answers: no network has risk 0",
         ),
     },
     control_size="quick",
