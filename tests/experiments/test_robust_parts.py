@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+from statformer.experiments import _robust_training
 from statformer.experiments._robust_charts import by_seed, differences
 from statformer.experiments._robust_recipes import GUIDED, METHODS, RECIPES
 from statformer.experiments._robust_training import images_of, survivors, train
@@ -74,6 +75,25 @@ def test_a_training_that_was_cut_off_goes_on(
             assert torch.equal(tensor, alone.model.state_dict()[name])
     train(TINY, GUIDED, 4, split)
     assert len(list(tmp_path.iterdir())) == 2  # another seed, another folder
+
+
+@pytest.mark.slow
+def test_the_ensemble_is_recorded_and_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyautoattack")
+    monkeypatch.setenv("STATFORMER_ROBUST_RUNS", str(tmp_path))
+    recipe = replace(TINY, ensemble=True, n_test=40)
+    split = images_of(recipe)
+    trained = train(recipe, GUIDED, 5, split)
+    rows = _robust_training.test_rows(recipe, trained, split, 5)
+    assert all(row["robust"] <= row["pgd"] + 1e-9 for row in rows)
+    assert all(row["pgd"] <= row["clean"] for row in rows)
+    (record,) = tmp_path.glob("*/robustness.json")
+    written = record.stat().st_mtime_ns
+    monkeypatch.setattr("statformer.robust.evaluation.run_attack", None)  # would be called
+    assert _robust_training.test_rows(recipe, train(recipe, GUIDED, 5, split), split, 5) == rows
+    assert record.stat().st_mtime_ns >= written
 
 
 def test_methods_differ_in_what_they_are_named_for() -> None:

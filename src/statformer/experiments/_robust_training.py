@@ -2,7 +2,7 @@
 
 All methods of one seed see the same images in the same order and start from the same weights. On
 a GPU, forward passes are bfloat16 and channels last. Where the environment variable
-STATFORMER_ROBUST_RUNS names a folder, a training that was interrupted goes on from it.
+STATFORMER_ROBUST_RUNS names a folder, a training or test that was interrupted goes on from it.
 
 Axes: n images, k channels, h by w pixels, c classes.
 """
@@ -49,11 +49,12 @@ class Split:
 
 @dataclass(frozen=True)
 class Trained:
-    """A network with the weights of its best held-out epoch, and its tables."""
+    """A network with the weights of its best held-out epoch, its tables, and its folder if any."""
 
     model: nn.Module
     history: pd.DataFrame
     classes: pd.DataFrame
+    folder: Path | None = None
 
 
 def device() -> torch.device:
@@ -153,7 +154,7 @@ def train(
             epochs=epochs,
             resume=folder is not None and latest_step(folder) is not None,
         )
-    return Trained(trainer.model, trainer.history_, trainer.classes_)
+    return Trained(trainer.model, trainer.history_, trainer.classes_, folder)
 
 
 def _folder(
@@ -167,12 +168,13 @@ def _folder(
     return Path(place) / hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def test_rows(recipe: Recipe, model: nn.Module, split: Split, seed: int) -> list[Row]:
+def test_rows(recipe: Recipe, trained: Trained, split: Split, seed: int) -> list[Row]:
     """A row per class: `clean`, `pgd` and `robust` accuracy, and how many test images it has.
 
     robust is AutoAttack's on the first 1,000 images where the recipe has it, else that of PGD.
     """
     x, y = split.test
+    model = trained.model
     clean, held = (right.cpu().numpy() for right in survivors(recipe, model, split, seed))
     labels = y.cpu().numpy()
     found = pd.DataFrame({"label": labels, "clean": clean, "pgd": held})
@@ -184,6 +186,7 @@ def test_rows(recipe: Recipe, model: nn.Module, split: Split, seed: int) -> list
             eps_255=recipe.eps_255,
             attacks=("autoattack",),
             seed=seed,
+            record=None if trained.folder is None else trained.folder / "robustness.json",
         )
         right = table.robust("autoattack").astype(np.float64)
         found["robust"] = np.concatenate([right, np.full(len(y) - len(right), np.nan)])
@@ -260,6 +263,6 @@ def compare(
         trained = train(recipe, method, seed, split, (changed or {}).get(method))
         settings = {**METHODS[method], **(changed or {}).get(method, {})}
         more = {} if also is None else also(settings, trained)
-        tested = test_rows(recipe, trained.model, split, seed)
+        tested = test_rows(recipe, trained, split, seed)
         rows += [{"method": method, **row, **more} for row in tested]
     return rows
