@@ -56,6 +56,7 @@ BAD_IMPORTS = [
     BadImport("no-torch", "nn/em_network.py", "from torch import Tensor"),
     BadImport("no-torch", "nn/seeding.py", "from statformer.nn import em_module"),
     BadImport("no-torch", "proposals/table_features.py", "import statformer.tasks.stream"),
+    BadImport("no-torch", "images/__init__.py", "import torch"),
     BadImport("no-torch", "weights/__init__.py", "from accelerate import Accelerator"),
     BadImport("no-torch-in-commands", "cli/__init__.py", "import torch"),
     BadImport("no-torch-in-commands", "cli/__init__.py", "import statformer.pretraining"),

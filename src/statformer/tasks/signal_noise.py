@@ -115,8 +115,11 @@ class SignalNoisePrior:
         if self.axis is None:
             directions = _orthonormal(stream.normal(n_signals, d))
         else:
-            eye = torch.eye(d, dtype=stream.dtype, device=stream.device)
-            directions = eye[self.axis : self.axis + n_signals].expand(len(stream), n_signals, d)
+            directions = torch.zeros(
+                len(stream), n_signals, d, dtype=stream.dtype, device=stream.device
+            )
+            for i in range(n_signals):
+                directions[:, i, self.axis + i] = 1.0
         signals = self.strength.signal_norm * directions
         return signals if n_signals == 2 else torch.cat([-signals, signals], dim=1)
 
