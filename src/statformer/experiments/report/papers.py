@@ -29,6 +29,9 @@ TITLES = {
         "Networks"
     ),
     "2409.19345": "Unveil Benign Overfitting for Transformer in Vision",
+    "2410.23610": "Global Convergence in Training Large-Scale Transformers",
+    "2303.04145": "Benign Overfitting for Two-layer ReLU Convolutional Neural Networks",
+    "2409.17589": "Improving Fast Adversarial Training via Self-Knowledge Guidance",
     "2410.08292": (
         "Can Looped Transformers Learn to Implement Multi-step Gradient Descent for In-context "
         "Learning?"
