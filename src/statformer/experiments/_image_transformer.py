@@ -4,8 +4,8 @@ What `mean_field_heads` and `mean_field_layers` share. From the paper (arXiv 241
 CIFAR-10, 4 patches, Adam at 1e-4 with a cosine, 200 epochs, batches of 512, no augmentation, no
 weight decay, dropout of .1. Accuracy and loss are of training images; here without dropout, which
 of the two the paper plots was not found. The quick size had 1,000 images and 40 epochs at first,
-in which no network came to fit (accuracy .67 with 4 heads, .49 with 24); it has the paper's number of
-epochs now, and fewer images.
+in which no network came to fit (accuracy .67 with 4 heads, .49 with 24); it has the paper's number
+of epochs now, and fewer images.
 
 Axes: n images, k colours, h rows and w columns of pixels.
 """

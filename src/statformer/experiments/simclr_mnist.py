@@ -6,8 +6,8 @@ found, no number either. Ours are all settings: two digits, the image without th
 patch and Gaussian noise as the other, the network of the theory (filters that see both patches,
 q = 3), and the strength of the noise, chosen on trial runs with other seeds so that few labels do
 not do without pre-training. In further trials direct training gained nothing from steps five times
-as short, lost from larger first filters, and gained from smaller ones: so these are what is compared with. The
-least gain that counts was set after such trials too.
+as short, lost from larger first filters, and gained from smaller ones: so these are what is
+compared with. The least gain that counts was set after such trials too.
 
 The view of the theory has the same signal and fresh noise, so that it knows the class: here another
 image of the class. Beside it stands a view that knows nothing: the same image, moved by up to two
