@@ -198,5 +198,5 @@ EXPERIMENT = Experiment(
         measure=partial(measure, changed={GUIDED: METHODS[FAST]}),
         says="the guided batch is one of FGSM-RS",
     ),
-    cost="quick 20 s on one core; full needs a GPU",
+    cost="quick 30 s on one core; full needs a GPU",
 )

@@ -86,6 +86,6 @@ EXPERIMENT = Experiment(
             measure=partial(measure, by_chance=True), says="images are grouped by chance"
         )
     },
-    cost="quick 50 s on one core; full needs a GPU",
+    cost="quick 30 s on one core; full needs a GPU",
     timeout_minutes=120,
 )

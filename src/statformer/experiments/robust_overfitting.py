@@ -144,7 +144,7 @@ EXPERIMENT = Experiment(
             says="the control is trained by PGD, so that no alarm is tripped",
         ),
     },
-    cost="quick 75 s on one core; full needs a GPU",
+    cost="quick 90 s on one core; full needs a GPU",
     control_size="quick",
     timeout_minutes=240,
 )
