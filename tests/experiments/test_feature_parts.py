@@ -51,7 +51,7 @@ def test_a_known_decomposition_is_found_and_its_rest_told() -> None:
 
 
 def test_training_moves_in_the_span_and_coordinates_see_the_same() -> None:
-    """P2-g of our reading: W(t) - W(0) is in the span of mu and the noise, to 1e-8."""
+    """W(t) - W(0) is in the span of mu and the noise, to 1e-8."""
     stream = TaskStream(0, 0, range(B), dtype=torch.float64)
     batch = SignalNoisePrior(8, 60, n_snr2=3.0, sigma=1.0, projected=False).sample(stream)
     W = 0.1 * stream.normal(2 * M, 60)

@@ -1,10 +1,10 @@
 """Stronger attacks leave less, and the one without gradients finds nothing new (arXiv 2409.17589).
 
-B-15 of our list, a check of the evaluation rather than a claim of the paper: the accuracies of a
+A check of the evaluation (ours) rather than a claim of the paper: the accuracies of a
 network trained by SKG-FAT are in the order clean, FGSM, PGD-10, PGD-50, AutoAttack, each at most
 0.3 points above the one before; and Square, the part of AutoAttack that needs no gradient, lowers
 what the three parts before it leave by at most 0.1 points, else the gradients were masked. Both
-margins are those of our list, set before this file was written. That something is left for Square
+margins were set before this file was written. That something is left for Square
 to try, 20 % of the images, is ours. FGSM, PGD and the parts of AutoAttack are those of foolbox and
 pyautoattack; the networks and images are those of the other claims on robustness.
 
@@ -128,7 +128,7 @@ EXPERIMENT = Experiment(
     claim="Stronger attacks leave less of a guided network's accuracy, and Square, which needs no "
     "gradient, takes nothing from what the others leave.",
     paper="2409.17589",
-    source="B-15 of our list; the paper's evaluation uses these attacks (authors' code)",
+    source="ours; the paper's evaluation uses these attacks (authors' code)",
     kind="mechanism",
     grid={"recipe": ("CIFAR-10, ResNet-18",), "n_test": (1000,), "n_queries": (5000,)},
     quick={"recipe": ("MNIST, small CNN",), "n_test": (100,), "n_queries": (5000,)},

@@ -1,6 +1,6 @@
 """A batch of guided training costs at most 1.6 times one of FGSM-RS (2409.17589, abstract).
 
-The abstract says that training efficiency is kept; its times were not found. B-14 of our list
+The abstract says that training efficiency is kept; its times were not found. One
 counts forward and backward passes in the released code: 3 + 3 against 2 + 2, so 1.5 (derived). Here
 the attack takes no gradients of weights, which speeds FGSM-RS up by more than the guided training:
 with a unit for a forward pass and for either kind of gradient it is 8 against 5, so 1.6, less what
@@ -176,7 +176,7 @@ def figure(table: pd.DataFrame) -> Chart:
 EXPERIMENT = Experiment(
     claim="A batch of guided training takes at most 1.6 times the time of one of FGSM-RS.",
     paper="2409.17589",
-    source="abstract (efficiency is kept), times not found; B-14 of our list",
+    source="abstract (efficiency is kept), times not found; the bound is ours",
     kind="learnability",
     grid={"recipe": ("CIFAR-10, ResNet-18",), "n_batches": (60,)},
     quick={"recipe": ("MNIST, small CNN", "CIFAR-10, small CNN"), "n_batches": (40,)},

@@ -2,7 +2,7 @@
 
 The abstract says that fast adversarial training treats all examples alike, and that obvious
 disparities between classes follow; its numbers and its statistic of disparity were not found.
-B-9 of our list of what a reproduction must show: for the FGSM baseline, the largest minus the least
+What must show: for the FGSM baseline, the largest minus the least
 robust accuracy (PGD-50) of a class is at least 20 points (threshold ours). The baseline here is
 FGSM-RS, as FGSM from zero overfits. Ten classes of 100 test images differ by 15 points or so by
 chance alone, so the fault groups images by chance in place of their classes.
@@ -69,7 +69,7 @@ EXPERIMENT = Experiment(
     claim="After single-step adversarial training the robust accuracies of the classes lie at "
     "least 20 points apart.",
     paper="2409.17589",
-    source="abstract (disparity of classes), numbers not found; B-9 of our list",
+    source="abstract (disparity of classes), numbers not found; 20 points are ours",
     kind="learnability",
     grid={"recipe": ("CIFAR-10, ResNet-18",)},
     quick={"recipe": ("MNIST, small CNN",)},

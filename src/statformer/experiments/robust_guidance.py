@@ -1,6 +1,6 @@
 """Guidance by the classes helps the worst of them and costs the whole nothing (2409.17589).
 
-The abstract, and B-10 and B-11 of our list, against the same loop with constant label weights
+The abstract, in numbers that are ours, against the same loop with constant label weights
 (0.9) and equal class weights: the guided network has a smaller standard deviation over classes of
 robust accuracy or a better worst class; its robust accuracy is not lower by more than 1 point, its
 clean accuracy not by more than 2. Robust accuracy is AutoAttack's on 1,000 images at full size and
@@ -94,7 +94,7 @@ EXPERIMENT = Experiment(
     "nor clean accuracy lower.",
     paper="2409.17589",
     source="abstract (better robustness at competitive accuracy), second-hand for the disparity; "
-    "B-10 and B-11 of our list",
+    "margins are ours",
     kind="learnability",
     grid={"recipe": ("CIFAR-10, ResNet-18",)},
     quick={"recipe": ("MNIST, small CNN",)},

@@ -1,6 +1,6 @@
 """The released code's label weights cycle from 0.3 to 0.9 whatever the classes do (2409.17589).
 
-B-16 of our list. The code replaces the clean accuracies c by clip(|ln c|, 0.3, 0.9) on every batch,
+The code replaces the clean accuracies c by clip(|ln c|, 0.3, 0.9) on every batch,
 so that it is soon applied to its own output. Derived: any start ends within a few batches in the
 cycle 0.3, 0.9, 0.3, ... Here both readings are trained side by side. Under the literal reading the
 share of classes whose label weight is 0.3 or 0.9 on the last batch of an epoch must be 1 (derived).
@@ -112,7 +112,7 @@ EXPERIMENT = Experiment(
     claim="Read literally, the released code's label weights cycle between 0.3 and 0.9 and lose "
     "the order of the classes.",
     paper="2409.17589",
-    source="the authors' released code; the cycle is derived; B-16 of our list",
+    source="the authors' released code; the cycle is derived",
     kind="mechanism",
     grid={"recipe": ("CIFAR-10, ResNet-18",)},
     quick={"recipe": ("MNIST, small CNN",)},

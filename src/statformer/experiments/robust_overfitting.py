@@ -1,6 +1,6 @@
 """Guided training does not overfit to its single step where FGSM from zero does (2409.17589).
 
-B-13 of our list; that SKG-FAT avoids catastrophic overfitting is second-hand, the evidence was not
+That SKG-FAT avoids catastrophic overfitting is second-hand, the evidence was not
 found. After epoch 5 the held-out PGD-10 accuracy never falls below half of its running maximum, and
 the last epoch is at most 3 points below the best. In the same schedule FGSM from zero must trip the
 alarm (`statformer.robust.alarm`), or the calm shows nothing. A network at chance is calm as well,
@@ -122,7 +122,7 @@ def curve_of(rows: pd.DataFrame, column: str, label: str, style: Style = "line")
 EXPERIMENT = Experiment(
     claim="Guided training does not overfit to its single step where FGSM from zero does.",
     paper="2409.17589",
-    source="said to be avoided (second-hand), evidence not found; B-13 of our list",
+    source="said to be avoided (second-hand), evidence not found; thresholds are ours",
     kind="learnability",
     grid={"recipe": ("CIFAR-10, ResNet-18",)},
     quick={"recipe": ("MNIST at 0.3, small CNN",)},

@@ -1,6 +1,6 @@
 """Each part of the guidance alone is not worse than none, both not worse than either (2409.17589).
 
-B-12 of our list. The parts are the class-wise regulariser (CWR, weights = clean accuracies of the
+The parts are the class-wise regulariser (CWR, weights = clean accuracies of the
 last epoch, label weight constant) and the label relaxation (SKLR, equal class weights). With both,
 the code weighs classes by the label weight, which reverses their order. The paper has an ablation;
 its numbers were not found. Compared is robust accuracy (AutoAttack at full size, else PGD-50); the
@@ -62,7 +62,7 @@ EXPERIMENT = Experiment(
     claim="Either part of the guidance alone is as robust as the baseline, and both together as "
     "robust as either.",
     paper="2409.17589",
-    source="an ablation exists, its numbers were not found; B-12 of our list",
+    source="an ablation exists, its numbers were not found; what must hold is ours",
     kind="learnability",
     grid={"recipe": ("CIFAR-10, ResNet-18",)},
     quick={"recipe": ("MNIST, small CNN",)},
