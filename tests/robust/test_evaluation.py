@@ -232,9 +232,31 @@ def test_a_record_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         changed = {**asked, "eps_255": EPS_255 + (differs == "eps_255")}
         with pytest.raises(ValueError, match=f"another evaluation .*{differs}"):
             evaluate_robustness(other, (x, y), **changed)
-    path.write_text('{"settings": {}, "stages": {"fgsm": {"predicted": [1], "seconds": 0}}}')
-    with pytest.raises(ValueError, match="not a record of an evaluation"):
-        evaluate_robustness(network(), (x, y), **asked)
+    for text in (
+        '{"settings": {}, "stages": {"fgsm": {"predicted": [1], "seconds": 0}}}',
+        10_000 * "[",
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match="not a record of an evaluation"):
+            evaluate_robustness(network(), (x, y), **asked)
+
+
+def test_a_record_that_cannot_be_written_is_met_before_the_attacks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    x, y = images(4)
+    monkeypatch.setattr(evaluation, "run_attack", None)  # a call would be a TypeError
+    with pytest.raises(OSError, match="file"):
+        evaluate_robustness(
+            network(), (x, y), eps_255=8, attacks=["fgsm"], record=tmp_path / "file" / "record"
+        )
+
+
+def test_a_budget_in_other_units_is_pointed_out() -> None:
+    with pytest.warns(RobustnessWarning, match=r"did you mean 7\.65"):
+        table = evaluate_robustness(network(), images(4), eps_255=0.03, attacks=["fgsm"])
+    assert len(table.warnings) == 1
 
 
 class Wrapped(nn.Module):
@@ -338,6 +360,8 @@ def test_three_classes_are_too_few_for_one_part() -> None:
         ({"loader": (torch.full((1, 1, 8, 8), 1.001), [0])}, r"images run from 1\.001 to 1\.001"),
         ({"loader": (torch.full((1, 1, 8, 8), torch.nan), [0])}, "images run from nan"),
         ({"loader": [(torch.zeros(2, 1, 8, 8), [0])]}, "2 images and 1 labels"),
+        ({"loader": (torch.zeros(500, 1, 8, 8), [0] * 250)}, "500 images and y 250 labels"),
+        ({"loader": (torch.zeros(1, 1, 8, 8), [0.5])}, "y is torch.float32 .* whole numbers"),
         ({"loader": (torch.zeros(1, 1, 8, 8), [5])}, "labels run from 5 to 5 and the model has 5"),
         ({"model": nn.Flatten(0)}, r"the model gives \(64,\) for 1 images"),
         ({"model": nn.Sequential(nn.Flatten(), nn.Threshold(1.0, torch.inf))}, "no finite numbers"),

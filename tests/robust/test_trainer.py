@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import torch
 from torch import Generator, Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
 from made_images import N_CLASSES, images, network
-from statformer.pretraining.checkpoint import CheckpointError
+from statformer.pretraining.checkpoint import Checkpoint, CheckpointError, save_checkpoint
 from statformer.robust import FastAdversarialTrainer, ImageBatches
 from statformer.robust.starts import CarriedStart
 
@@ -195,12 +195,34 @@ def test_a_new_run_does_not_overwrite_an_old_one(tmp_path: Path) -> None:
         trainer(checkpoints=tmp_path, strength=2.0).fit(
             TRAIN, validation=HELD_OUT, epochs=1, resume=True
         )
+    with pytest.raises(CheckpointError, match="n_images=100, and the checkpoint has 300"):
+        trainer(checkpoints=tmp_path).fit(
+            (TRAIN[0][:100], TRAIN[1][:100]), validation=HELD_OUT, epochs=1, resume=True
+        )
+    with pytest.raises(CheckpointError, match="another optimizer than Adam"):
+        trainer(checkpoints=tmp_path, optimizer=torch.optim.Adam).fit(
+            TRAIN, validation=HELD_OUT, epochs=1, resume=True
+        )
     with pytest.raises(CheckpointError, match="another network"):
         trainer(network(width=5), checkpoints=tmp_path).fit(
             TRAIN, validation=HELD_OUT, epochs=1, resume=True
         )
     with pytest.raises(CheckpointError, match="no checkpoint"):
         trainer(checkpoints=tmp_path / "none").fit(TRAIN, epochs=1, resume=True)
+
+
+def test_a_checkpoint_of_another_kind_is_refused(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, Checkpoint(1, {"weight": torch.zeros(2)}, {"seed": 0}))
+    with pytest.raises(CheckpointError, match=r"lacks alarm, best_epoch.*another folder"):
+        trainer(checkpoints=tmp_path).fit(TRAIN, validation=HELD_OUT, epochs=1, resume=True)
+
+
+def test_a_folder_that_cannot_be_written_is_met_before_training(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    spy = Spy()
+    with pytest.raises(OSError, match="file"):
+        trainer(start=spy, checkpoints=tmp_path / "file" / "run").fit(TRAIN, epochs=1)
+    assert not spy.images
 
 
 @pytest.mark.parametrize(
@@ -210,13 +232,48 @@ def test_a_new_run_does_not_overwrite_an_old_one(tmp_path: Path) -> None:
         ((TRAIN[0] * 255).byte(), TRAIN[1], r"x.float\(\) / 255"),
         (TRAIN[0], TRAIN[1] + 1, "labels from 1 to 4 and the model 4 logits"),
         (TRAIN[0], TRAIN[1].float(), "whole numbers"),
+        (TRAIN[0].where(TRAIN[0] < 0.99, torch.nan), TRAIN[1], "values from nan"),
     ],
-    ids=["normalised", "uint8", "labels", "float labels"],
+    ids=["normalised", "uint8", "labels", "float labels", "nan"],
 )
 def test_wrong_data_are_refused(x: Tensor, y: Tensor, words: str) -> None:
     loader = DataLoader(TensorDataset(x, y), batch_size=100)
     with pytest.raises(ValueError, match=words):
         trainer().fit(loader, validation=HELD_OUT, epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "words"),
+    [
+        (255 * HELD_OUT[0], HELD_OUT[1], "pass images in"),
+        (HELD_OUT[0] * torch.nan, HELD_OUT[1], "values from nan"),
+        (HELD_OUT[0], HELD_OUT[1] - 1, "labels from -1 to 2"),
+        (HELD_OUT[0], HELD_OUT[1] + 0.5, "whole numbers"),
+    ],
+    ids=["0 to 255", "nan", "labels", "float labels"],
+)
+def test_wrong_held_out_images_are_refused(x: Tensor, y: Tensor, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        trainer().fit(TRAIN, validation=(x, y), epochs=1)
+    loader = DataLoader(TensorDataset(x, y), batch_size=20)
+    with pytest.raises(ValueError, match=words):
+        trainer().fit(TRAIN, validation=loader, epochs=1)
+
+
+def test_too_few_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="train yields no batch"):
+        trainer().fit([], validation=HELD_OUT, epochs=1)
+    with pytest.raises(ValueError, match="pass at least 2"):
+        trainer().fit((TRAIN[0][:1], TRAIN[1][:1]), epochs=1)
+    with pytest.raises(ValueError, match="x has no image"):
+        trainer().fit((TRAIN[0][:0], TRAIN[1][:0]), epochs=1)
+
+
+def test_a_model_with_probabilities_is_pointed_out() -> None:
+    with pytest.warns(UserWarning, match="look like probabilities"):
+        trainer(nn.Sequential(network(), nn.Softmax(1))).fit(TRAIN, validation=HELD_OUT, epochs=1)
+    with pytest.raises(ValueError, match="no parameters"):
+        trainer(nn.Flatten()).fit(TRAIN, validation=HELD_OUT, epochs=1)
 
 
 def test_rounding_errors_at_the_edges_are_no_reason() -> None:
@@ -240,6 +297,10 @@ def test_a_loader_of_unknown_kind_needs_held_out_images() -> None:
     with pytest.raises(TypeError, match="pass a loader of held-out images"):
         trainer().fit(Unknown(), epochs=1)
     assert len(trainer().fit(Unknown(), validation=HELD_OUT, epochs=1).history_) == 1
+    sampler = WeightedRandomSampler([1.0] * 300, 300)  # which parts of the data cannot keep
+    loader = DataLoader(TensorDataset(*TRAIN), batch_size=100, sampler=sampler)
+    with pytest.raises(TypeError, match="without a sampler of its own"):
+        trainer().fit(loader, epochs=1)
 
 
 @pytest.mark.parametrize(

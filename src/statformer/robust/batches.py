@@ -11,10 +11,10 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
-__all__ = ["ImageBatches", "as_images"]
+__all__ = ["ImageBatches", "as_images", "as_labels"]
 
 Augment = Literal["crop-flip"]
 PADDING = 4
@@ -36,6 +36,16 @@ def as_images(x: Tensor | np.ndarray) -> Float[Tensor, "n k h w"]:
     if images.dtype == torch.uint8:
         return images.float() / 255.0
     return images.contiguous()
+
+
+def as_labels(y: Tensor | np.ndarray) -> Int[Tensor, " n"]:
+    """Labels as int64. Raises ValueError where they are no whole numbers of shape n."""
+    labels = torch.as_tensor(y)
+    if labels.is_floating_point() or labels.ndim != 1:
+        raise ValueError(
+            f"y is {labels.dtype} of shape {tuple(labels.shape)}; pass whole numbers of shape n"
+        )
+    return labels.long()
 
 
 class ImageBatches:
@@ -63,9 +73,11 @@ class ImageBatches:
         device: torch.device | str = "cpu",
         generator: Generator | None = None,
     ) -> None:
-        self.x, self.y = as_images(x).to(device), torch.as_tensor(y).long().to(device)
-        if len(self.x) != len(self.y) or not len(self.x):
+        self.x, self.y = as_images(x).to(device), as_labels(y).to(device)
+        if len(self.x) != len(self.y):
             raise ValueError(f"x has {len(self.x)} images and y {len(self.y)} labels; pass as many")
+        if not len(self.x):
+            raise ValueError("x has no image; pass at least one")
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size}: pass at least 1")
         if augment not in (None, "crop-flip"):

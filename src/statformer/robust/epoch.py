@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 
 from statformer.robust.classes import ClassCounts
 from statformer.robust.held_out import HeldOut, look
@@ -28,11 +28,6 @@ class Epoch:
 
     def __init__(self, run: RunState, step: TrainingStep, train: Any, heard: Heard) -> None:
         self.run, self.step, self.loader, self.heard = run, step, train, heard
-        if not hasattr(train, "__len__"):
-            raise TypeError(
-                f"train is a {type(train).__name__} without a length, and the schedule needs the "
-                "number of batches; pass a DataLoader or give it __len__"
-            )
         self.n_batches = len(train)
 
     def train(self) -> tuple[ClassCounts, dict[str, float]]:
@@ -110,15 +105,23 @@ class Epoch:
         step, network = self.step, self.run.looked_at
         rng = Generator(step.device).manual_seed(self.run.seed)
         with in_eval_mode(network):
-            return look(
+            held_out = look(
                 lambda x: step.logits(x, network),
                 validation,
                 n_classes=self.run.guide.n_classes,
                 eps=step.eps,
                 rng=rng,
                 images=step.images,
-                labels=step.prepare,
+                labels=self._labels,
             )
+        step.check_range()
+        return held_out
+
+    def _labels(self, y: Tensor) -> Tensor:
+        """Labels on the device, checked where that does not wait for it."""
+        if y.device.type == "cpu":
+            check_labels(y, self.run.guide.n_classes)
+        return self.step.prepare(y)
 
 
 @contextmanager

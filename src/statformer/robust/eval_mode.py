@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["eval_logits", "frozen"]
+__all__ = ["eval_logits", "frozen", "look_like_probabilities"]
 
 
 @contextmanager
@@ -41,3 +41,8 @@ def eval_logits(model: nn.Module, x: Float[Tensor, "n k h w"]) -> Float[Tensor, 
     if not bool(torch.isfinite(logits).all()):
         raise ValueError("the model gives logits that are no finite numbers; train it first")
     return logits.float()
+
+
+def look_like_probabilities(logits: Float[Tensor, "n c"]) -> bool:
+    """Whether no output is negative and those of each image sum to 1, but for 1e-4."""
+    return bool((logits >= 0).all()) and bool(((logits.sum(1) - 1).abs() < 1e-4).all())

@@ -26,8 +26,9 @@ from statformer.robust.attack_library import (
     known_attack,
     run_attack,
 )
-from statformer.robust.batches import as_images
+from statformer.robust.batches import as_images, as_labels
 from statformer.robust.eval_mode import eval_logits, frozen
+from statformer.robust.settings import doubt_of_units
 from statformer.robust.suspicions import RobustnessWarning, seen_after, seen_before
 from statformer.robust.table import CLEAN, RobustnessTable, Stage
 
@@ -94,7 +95,8 @@ def evaluate_robustness(
     -----
     RobustnessWarning
         The outputs are probabilities; they differ from pass to pass; many images have no gradient;
-        Square, which needs no gradient, fools what the others did not; an attack left the ball.
+        Square, which needs no gradient, fools what the others did not; an attack left the ball;
+        eps_255 is outside 0.5 to 128.
     """
     settings = _checked(attacks, eps_255, step_255, n_queries) | {"seed": seed}
     batches = _batches(loader)
@@ -116,8 +118,11 @@ def evaluate_robustness(
         }
         stages = _recorded(record, settings, clean)
         planned, stage_of = _plan(attacks, n_classes)
-        said = seen_before(model, batches, logits, device)
+        doubt = doubt_of_units(eps_255)
+        said = [*([doubt] if doubt else []), *seen_before(model, batches, logits, device)]
         table = partial(RobustnessTable, y.numpy(), stages, tuple(attacks), settings, stage_of)
+        if record is not None:  # that it cannot be written is known before the attacks
+            table(tuple(said)).write(record)
         for name in planned:
             if name not in stages:
                 before = _before(stages, name)
@@ -228,7 +233,7 @@ def _batches(loader: Any) -> list[tuple[Tensor, Tensor]]:
                 f"images run from {low:.4g} to {high:.4g}; pass pixels in [0, 1] and put the "
                 "normalisation inside the model"
             )
-        batches.append((images.clamp(0.0, 1.0), torch.as_tensor(y).long().cpu()))
+        batches.append((images.clamp(0.0, 1.0), as_labels(y).cpu()))
     batches = [batch for batch in batches if len(batch[1])]
     if not batches:
         raise ValueError("loader yields no image; pass at least one")
@@ -238,6 +243,8 @@ def _batches(loader: Any) -> list[tuple[Tensor, Tensor]]:
 def _raw_batches(loader: Any) -> Iterator[tuple[Any, Any]]:
     if isinstance(loader, tuple):
         x, y = loader
+        if len(x) != len(y):
+            raise ValueError(f"x has {len(x)} images and y {len(y)} labels; pass as many")
         for first in range(0, len(y), BATCH_SIZE):
             yield x[first : first + BATCH_SIZE], y[first : first + BATCH_SIZE]
     else:
@@ -273,7 +280,14 @@ def _recorded(
                 if stage["predicted"].shape != clean.predicted.shape:
                     raise ValueError(f"{name} has {stage['predicted'].shape} predictions")
                 stages[name] = Stage(**stage)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise ValueError(f"record={record}: not a record of an evaluation ({error})") from None
     if other := [name for name in settings if theirs.get(name) != settings[name]]:
         raise ValueError(

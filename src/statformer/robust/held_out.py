@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor
-from torch.utils.data import DataLoader, RandomSampler, Subset
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, Subset
 
 from statformer.objectives.adversarial import relaxed_targets
 from statformer.robust.alarm import Signs
@@ -66,6 +66,11 @@ def _marked(n: int, index: Tensor) -> Tensor:
 
 def _held_out(n: int, rng: Generator, y: Tensor | None = None) -> Tensor:
     """Places of the held-out images; every n-th of those sorted by class, where `y` is given."""
+    if n < 2:
+        raise ValueError(
+            f"train has {n} images and validation is None: a tenth is held out; pass at least 2 "
+            "images, or held-out ones as validation"
+        )
     wanted = max(1, min(int(SHARE * n), AT_MOST))
     order = torch.randperm(n, generator=rng, device=rng.device).cpu()
     if y is not None:
@@ -76,11 +81,16 @@ def _held_out(n: int, rng: Generator, y: Tensor | None = None) -> Tensor:
 
 def _split_loader(train: Any, rng: Generator) -> tuple[Any, Any]:
     """Two DataLoaders over the parts of one's data set."""
-    if not isinstance(train, DataLoader) or not hasattr(train.dataset, "__len__"):
+    if (
+        not isinstance(train, DataLoader)
+        or not hasattr(train.dataset, "__len__")
+        or train.batch_size is None
+        or not isinstance(train.sampler, RandomSampler | SequentialSampler)
+    ):
         raise TypeError(
             f"train is a {type(train).__name__} and validation is None: only a pair (x, y) or a "
-            "DataLoader over a data set with a length can be split; pass a loader of held-out "
-            "images as validation"
+            "DataLoader over a data set with a length, without a sampler of its own, can be "
+            "split; pass a loader of held-out images as validation"
         )
     n = len(train.dataset)
     held = _held_out(n, rng)

@@ -101,9 +101,23 @@ def load_model(path: Path) -> tuple[ImageModel, ResNet18 | SmallCNN]:
             tuple(map(float, about["mean"])),
             tuple(map(float, about["std"])),
         )
+        _check_sizes(model, arrays)
         network = model.build(Generator().manual_seed(0))
         network.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
-    except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, RuntimeError) as error:
         line = " ".join(str(error).split())
         raise WeightsError(f"{path}: not the weights of a network of ours ({line})") from None
     return model, network.eval()
+
+
+def _check_sizes(model: ImageModel, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise ValueError where the header promises a larger network than the file holds."""
+    n_colours, n_classes = len(arrays["normalization.mean"]), len(arrays["head.bias"])
+    promised = {"mean": (len(model.mean), n_colours), "n_classes": (model.n_classes, n_classes)}
+    if model.name == "small-cnn":
+        n_pixels = (model.size[0] // 4) * (model.size[1] // 4)
+        channels = len(arrays["norm2.weight"])
+        promised["size"] = (n_pixels * channels, arrays["hidden.weight"].shape[1])
+    for name, (told, there) in promised.items():
+        if told != there:
+            raise ValueError(f"{name} is for {told} where the weights have {there}")

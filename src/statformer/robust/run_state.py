@@ -23,11 +23,12 @@ from statformer.pretraining.checkpoint import (
     save_checkpoint,
 )
 from statformer.robust.alarm import OverfittingAlarm
+from statformer.robust.batches import ImageBatches
 from statformer.robust.guidance import ClassGuide
 from statformer.robust.settings import Settings
 from statformer.robust.starts import Start
 
-__all__ = ["Moment", "RunState", "load_run", "save_run"]
+__all__ = ["Moment", "RunState", "data_facts", "load_run", "save_run"]
 
 
 class Moment(NamedTuple):
@@ -39,7 +40,10 @@ class Moment(NamedTuple):
 
 @dataclass
 class RunState:
-    """A run between two epochs; `history` and `classes` have a row per epoch."""
+    """A run between two epochs; `history` and `classes` have a row per epoch.
+
+    data   what tells the training images from others: see `data_facts`
+    """
 
     model: nn.Module
     averaged: nn.Module | None
@@ -49,6 +53,7 @@ class RunState:
     seed: int
     epochs: int
     step_255: float
+    data: Mapping[str, int] = field(default_factory=dict)
     alarm: OverfittingAlarm = field(default_factory=OverfittingAlarm)
     epoch: int = 0
     n_rollbacks: int = 0
@@ -111,6 +116,21 @@ class RunState:
             }
 
 
+def data_facts(train: Any) -> dict[str, int]:
+    """Of `ImageBatches` images, batch size and the seed of their order, else number of batches.
+
+    Raises TypeError for a loader without a length.
+    """
+    if isinstance(train, ImageBatches):
+        return {"n_images": len(train.x), "batch_size": train.batch_size, "order_seed": train.seed}
+    if not hasattr(train, "__len__"):
+        raise TypeError(
+            f"train is a {type(train).__name__} without a length, and the schedule needs the "
+            "number of batches; pass a DataLoader or give it __len__"
+        )
+    return {"n_batches": len(train)}
+
+
 _PLAIN = (
     "seed",
     "epochs",
@@ -133,6 +153,7 @@ def save_run(run: RunState, folder: Path, settings: Settings) -> None:
     values = {name: getattr(run, name) for name in _PLAIN}
     values |= {
         "settings": settings.as_dict(),
+        "data": dict(run.data),
         "alarm": run.alarm.state(),
         "optimizer": moment.optimizer,
     }
@@ -142,17 +163,32 @@ def save_run(run: RunState, folder: Path, settings: Settings) -> None:
 def load_run(run: RunState, saved: Checkpoint, settings: Settings) -> None:
     """Go on from a checkpoint.
 
-    Raises CheckpointError where the settings, the number of epochs or the network are others.
+    Raises CheckpointError where it is no checkpoint of such a run, or where the settings, the
+    number of epochs, the images, the optimizer or the network are others.
     """
     values = saved.values
-    asked = {**settings.as_dict(), "epochs": run.epochs}
-    before = {**values["settings"], "epochs": values["epochs"]}
+    if missing := {*_PLAIN, "settings", "data", "alarm", "optimizer"} - values.keys():
+        raise CheckpointError(
+            f"the checkpoint lacks {', '.join(sorted(missing))}: it is not of a run like this one; "
+            "start in another folder"
+        )
+    asked = {**settings.as_dict(), "epochs": run.epochs, **run.data}
+    before = {**values["settings"], "epochs": values["epochs"], **values["data"]}
     other = [name for name in asked if asked[name] != before.get(name)]
     if other:
         name = other[0]
         raise CheckpointError(
             f"{name}={asked[name]!r}, and the checkpoint has {before.get(name)!r}; resume with the "
             "settings that began the run, or start another in another folder"
+        )
+    now, then = (
+        [sorted(group) for group in groups]
+        for groups in (run.optimizer.param_groups, values["optimizer"]["param_groups"])
+    )
+    if now != then:
+        raise CheckpointError(
+            f"the checkpoint is of another optimizer than {type(run.optimizer).__name__}; resume "
+            "with the one that began the run"
         )
     for name in _PLAIN:
         setattr(run, name, values[name])

@@ -12,12 +12,24 @@ import torch
 from statformer.robust.guidance import Guidance, Regulariser, Relaxation
 from statformer.robust.schedule import Schedule
 
-__all__ = ["Action", "MakeOptimizer", "Precision", "Settings"]
+__all__ = ["Action", "MakeOptimizer", "Precision", "Settings", "doubt_of_units"]
 
 Action = Literal["stop", "rollback", "warn"]
 Precision = Literal["float32", "bfloat16"]
 MakeOptimizer = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
 USUAL_EPS = (0.5, 128.0)
+
+
+def doubt_of_units(eps_255: float) -> str:
+    """What to say of a budget outside 0.5 to 128, which may be in other units; else nothing."""
+    low, high = USUAL_EPS
+    if low <= eps_255 <= high:
+        return ""
+    hint = f"; did you mean {255 * eps_255:g}?" if eps_255 < 1 else ""
+    return (
+        f"eps_255={eps_255:g} is a budget of {eps_255:g}/255 on pixels in [0, 1], outside the "
+        f"usual {low:g} to {high:g}{hint}"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,14 +85,8 @@ class Settings:
         self._warn_of_units()
 
     def _warn_of_units(self) -> None:
-        low, high = USUAL_EPS
-        if not low <= self.eps_255 <= high:
-            hint = f"; did you mean {255 * self.eps_255:g}?" if self.eps_255 < 1 else ""
-            warnings.warn(
-                f"eps_255={self.eps_255:g} is a budget of {self.eps_255:g}/255 on pixels in "
-                f"[0, 1], outside the usual {low:g} to {high:g}{hint}",
-                stacklevel=5,
-            )
+        if doubt := doubt_of_units(self.eps_255):
+            warnings.warn(doubt, stacklevel=5)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from statformer.robust.attack_library import ENSEMBLE
-from statformer.robust.eval_mode import eval_logits
+from statformer.robust.eval_mode import eval_logits, look_like_probabilities
 from statformer.robust.table import Stage
 
 __all__ = ["RobustnessWarning", "seen_after", "seen_before"]
@@ -35,7 +35,7 @@ def seen_before(
 ) -> list[str]:
     """What can be seen without an attack: probabilities, randomness, missing gradients."""
     said = []
-    if bool((logits >= 0).all()) and bool(((logits.sum(1) - 1).abs() < 1e-4).all()):
+    if look_like_probabilities(logits):
         said.append(
             "the outputs look like probabilities: attacks need logits, whose gradients do not "
             "vanish; leave the softmax out of the model"

@@ -23,15 +23,16 @@ from statformer.pretraining.checkpoint import (
 )
 from statformer.pretraining.loop import Progress
 from statformer.robust.alarm import OverfittingWarning, overfitting_message
+from statformer.robust.batches import ImageBatches
 from statformer.robust.epoch import Epoch, seeded
 from statformer.robust.guidance import ClassGuide, Guidance, Regulariser, Relaxation
 from statformer.robust.held_out import HeldOut, split
 from statformer.robust.history import class_columns, class_table, epoch_facts
-from statformer.robust.run_state import Moment, RunState, load_run, save_run
+from statformer.robust.run_state import Moment, RunState, data_facts, load_run, save_run
 from statformer.robust.schedule import Schedule
 from statformer.robust.settings import Action, MakeOptimizer, Precision, Settings
 from statformer.robust.starts import Start, make_start
-from statformer.robust.training_step import TrainingStep
+from statformer.robust.training_step import TrainingStep, check_labels
 
 __all__ = ["FastAdversarialTrainer"]
 
@@ -71,7 +72,7 @@ class FastAdversarialTrainer:
     generator      one draw from it seeds the run; seed 0 where not given
     checkpoints    a folder: the state after each epoch is written there, and `fit(resume=True)`
                    goes on from it, in the same bits where the device's kernels are deterministic
-    callback       hears a `Progress` per step and epoch, as in pretraining
+    callback       hears a `Progress` per 50 batches and per epoch, as in pretraining
 
     After `fit`: `history_` (a DataFrame, a line per epoch), `classes_` (a line per epoch and
     class), `best_epoch_`, `alarm_` (the message, or None), `final_state_` (the last weights);
@@ -151,7 +152,9 @@ class FastAdversarialTrainer:
         """
         if epochs < 1:
             raise ValueError(f"epochs={epochs}: pass at least 1")
-        device = next(self.model.parameters()).device
+        device = next((weight.device for weight in self.model.parameters()), None)
+        if device is None:
+            raise ValueError("the model has no parameters; pass one that can be trained")
         saved = self._saved(resume)
         self.start = make_start(self._given_start)  # a second fit carries nothing over
         seed = int(torch.randint(2**31, (), generator=self.generator, device=self.generator.device))
@@ -187,6 +190,9 @@ class FastAdversarialTrainer:
             settings.guidance,
             device,
         )
+        for loader in (train, validation):
+            if isinstance(loader, ImageBatches):  # once, also where they lie on a GPU
+                check_labels(loader.y, guide.n_classes)
         run = RunState(
             model=self.model,
             averaged=None if settings.averaging is None else copy.deepcopy(self.model),
@@ -196,6 +202,7 @@ class FastAdversarialTrainer:
             seed=seed,
             epochs=epochs,
             step_255=settings.step_255,
+            data=data_facts(train),
         )
         if saved is not None:
             load_run(run, saved, settings)
@@ -215,6 +222,7 @@ class FastAdversarialTrainer:
                 f"{self.checkpoints} holds the checkpoints of an earlier run; pass resume=True or "
                 "another folder"
             )
+        self.checkpoints.mkdir(parents=True, exist_ok=True)  # not only after the first epoch
         return None
 
     def _go(self, run: RunState, step: TrainingStep, train: Any, validation: Iterable[Any]) -> None:

@@ -5,6 +5,7 @@ Axes: n images, k channels, h by w pixels, c classes.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,12 +19,14 @@ from statformer.objectives.adversarial import (
     start_smoothing,
 )
 from statformer.robust.attack import pgd, single_step
+from statformer.robust.batches import as_labels
 from statformer.robust.classes import ClassCounts
+from statformer.robust.eval_mode import look_like_probabilities
 from statformer.robust.guidance import ClassGuide
 from statformer.robust.settings import Settings
 from statformer.robust.starts import Start
 
-__all__ = ["TrainingStep"]
+__all__ = ["TrainingStep", "check_labels"]
 
 TOLERANCE = 1e-6  # images that were resized or normalised back leave [0, 1] by a rounding error
 
@@ -76,7 +79,7 @@ class TrainingStep:
     def check_range(self) -> None:
         """Raise ValueError where an image so far was outside [0, 1] by more than 1e-6."""
         low, high = self._extremes.tolist()
-        if low < -TOLERANCE or high > 1 + TOLERANCE:
+        if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):  # NaN is neither
             raise ValueError(
                 f"x has values from {low:.4g} to {high:.4g}; pass images in [0, 1] and put the "
                 "normalisation into the model, as its first layer"
@@ -85,8 +88,10 @@ class TrainingStep:
     @torch.no_grad()
     def count_classes(self, loader: Iterable[Any]) -> int:
         """The number of classes, from the logits of two images; checks images and labels, too."""
-        x, y, *_ = next(iter(loader))
-        x = self.images(x[:2])
+        batch = next(iter(loader), None)
+        if batch is None:
+            raise ValueError("train yields no batch; pass at least one image")
+        x, y = self.images(batch[0][:2]), batch[1]
         self.check_range()
         was_training = self.model.training
         self.model.eval()
@@ -98,6 +103,12 @@ class TrainingStep:
                 "logits (n, c) of at least two classes"
             )
         check_labels(y, logits.shape[1])
+        if look_like_probabilities(logits):
+            warnings.warn(
+                "the outputs of the model look like probabilities, and the loss takes them for "
+                "logits; leave the softmax out of the model",
+                stacklevel=4,
+            )
         return logits.shape[1]
 
     def loss(
@@ -154,8 +165,7 @@ class TrainingStep:
 
 def check_labels(y: Tensor, n_classes: int) -> None:
     """Raise ValueError where a label is no whole number from 0 to n_classes - 1."""
-    if y.is_floating_point() or y.ndim != 1:
-        raise ValueError(f"y is {y.dtype} of shape {tuple(y.shape)}; pass whole numbers of shape n")
+    y = as_labels(y)
     if int(y.min()) < 0 or int(y.max()) >= n_classes:
         raise ValueError(
             f"y has labels from {int(y.min())} to {int(y.max())} and the model {n_classes} "
