@@ -127,7 +127,7 @@ def test_a_model_file_brings_all_that_is_needed(
         assert torch.equal(loaded(x), network(x))
 
 
-def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
+def test_files_of_another_kind_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "model.safetensors"
     about = ImageModel("small-cnn", 3, (8, 8), (0.5,), (0.2,))
     weights = about.build(torch.Generator().manual_seed(0)).state_dict()
@@ -141,7 +141,17 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
         save_model(path, wrong, weights)
         with pytest.raises(WeightsError, match="not the weights of a network of ours"):
             load_model(path)
-    for header in ("{}", '{"name": "vgg"}', "[]"):
+    for large in (
+        ImageModel("small-cnn", 10**9, (8, 8), (0.5,), (0.2,)),
+        ImageModel("small-cnn", 3, (10**6, 10**6), (0.5,), (0.2,)),
+        ImageModel("small-cnn", 3, (8, 8), (0.5,) * 10**4, (0.2,) * 10**4),
+    ):
+        save_model(path, large, weights)
+        with monkeypatch.context() as patch:
+            patch.setattr(ImageModel, "build", None)  # nothing is built before it is compared
+            with pytest.raises(WeightsError, match="the weights have"):
+                load_model(path)
+    for header in ('{"name": "small-cnn", "n_classes": Infinity}', "{}", '{"name": "vgg"}', "[]"):
         save_file(weights, path, {"statformer.robust": header})
         with pytest.raises(WeightsError, match="not the weights of a network of ours"):
             load_model(path)
@@ -155,6 +165,10 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
         (("train", "--model", "vgg"), "--model is 'vgg'; pass one of resnet18, small-cnn"),
         (("train", "--data", "absent.npz"), r"--data: absent\.npz: no such file"),
         (("train", "--device", "abacus"), "--device is 'abacus'; pass cpu or cuda"),
+        (("train", "--device", "meta"), "--device is 'meta'; pass cpu or cuda"),
+        (("train", "--device", "cuda:99"), "--device is 'cuda:99' and there are . such devices"),
+        (("train", "--batch-size", "0"), "batch_size=0: pass at least 1"),
+        (("train", "--strength", "-1"), "strength=-1"),
         (("train", "--first", "161"), "--first is 161; pass 1 to 160"),
         (("train", "--start", "middle"), "start='middle': pass one of"),
         (("train", "--eps", "-1"), "eps_255=-1"),
