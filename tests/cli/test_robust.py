@@ -109,6 +109,15 @@ def test_a_network_at_chance_is_remarked_on(data: Path, tmp_path: Path) -> None:
     assert "hardly" not in " ".join(train(data, tmp_path / "better")["remarks"])
 
 
+def test_a_doubtful_budget_is_told_before_training(data: Path, tmp_path: Path) -> None:
+    asked = ("--data", data, "--out", tmp_path / "run", "--eps", 0.03, "--epochs", 1)
+    result = call("train", *asked)
+    note, epoch = result.stderr.splitlines()[:2]
+    assert "did you mean 7.65?" in note
+    assert epoch.startswith("epoch 1 of 1")
+    assert "did you mean 7.65?" in json.loads(result.stdout)["remarks"][0]
+
+
 def test_a_model_file_brings_all_that_is_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +174,10 @@ def test_files_of_another_kind_are_refused(tmp_path: Path, monkeypatch: pytest.M
         (("train", "--model", "vgg"), "--model is 'vgg'; pass one of resnet18, small-cnn"),
         (("train", "--data", "absent.npz"), r"--data: absent\.npz: no such file"),
         (("train", "--device", "abacus"), "--device is 'abacus'; pass cpu or cuda"),
+        (
+            ("train", "--out", "/dev/null/run"),
+            "--out /dev/null/run cannot be made .* another folder",
+        ),
         (("train", "--device", "meta"), "--device is 'meta'; pass cpu or cuda"),
         (("train", "--device", "cuda:99"), "--device is 'cuda:99' and there are . such devices"),
         (("train", "--batch-size", "0"), "batch_size=0: pass at least 1"),

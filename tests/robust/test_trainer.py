@@ -339,6 +339,10 @@ def test_bfloat16_and_channels_last_train_too() -> None:
     history = run.fit(TRAIN, validation=HELD_OUT, epochs=2).history_
     assert history["loss"].iloc[1] < history["loss"].iloc[0]
     assert all(parameter.dtype == torch.float32 for parameter in run.model.parameters())
+    # It did compute with fewer digits: close to float32, and not the same.
+    plain = trainer().fit(TRAIN, validation=HELD_OUT, epochs=2).history_
+    assert history["loss"].to_list() == pytest.approx(plain["loss"].to_list(), rel=0.05)
+    assert history["loss"].to_list() != pytest.approx(plain["loss"].to_list(), rel=1e-5)
 
 
 def test_progress_is_heard() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -134,7 +135,12 @@ def train(
     try:
         if not resume and latest_step(folder / "checkpoints") is not None:
             raise CommandError(f"--out {folder} holds a run; --resume goes on with it")
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CommandError(
+                f"--out {folder} cannot be made ({error.strerror}); name another folder"
+            ) from error
         about = ImageModel.for_images(model, images.train_images[:n], images.n_classes)
         rng = torch.Generator().manual_seed(seed)
         batches = ImageBatches(
@@ -165,9 +171,9 @@ def train(
                 callback=EpochLines(epochs),
             ).fit(batches, epochs=epochs, resume=resume)
         best = trainer.history_.iloc[trainer.best_epoch_]
-        chance = 1 / about.n_classes
+        chance, at_chance = 1 / about.n_classes, []
         if best["clean"] < chance + LITTLE * (1 - chance):
-            remarks.append(
+            at_chance.append(
                 f"the network is hardly better than chance ({best['clean']:.3f} on images as they "
                 f"are): --eps {eps:g} may be too much for it; more --epochs, a smaller --eps, "
                 "a smaller --strength or another --learning-rate may help"
@@ -184,7 +190,7 @@ def train(
             "note": images.note,
             "best_epoch": trainer.best_epoch_,
             "alarm": trainer.alarm_,
-            "remarks": remarks,
+            "remarks": [*remarks, *at_chance],
             "seconds": round(time.perf_counter() - began, 1),
             "versions": {"statformer": __version__, "torch": torch.__version__},
             "history": records(trainer.history_),
@@ -205,7 +211,7 @@ def train(
         ["held-out images, best epoch", *shown],
         [[str(trainer.best_epoch_ + 1), *(f"{best[name]:.3f}" for name in shown)]],
     )
-    remark([*remarks, *([images.note] if images.note else [])])
+    remark([*at_chance, *([images.note] if images.note else [])])
     typer.echo(f"weights: {folder / WEIGHTS}\ncard:    {folder / CARD}")
 
 
@@ -268,7 +274,8 @@ def evaluate(
             batch_size=batch_size,
             shuffle=False,
         )
-        with heard():  # what is said is in the table
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # what is said is in the table
             table = evaluate_robustness(
                 network.to(device),
                 loader,

@@ -33,13 +33,19 @@ class EpochLines:
 
 @contextmanager
 def heard() -> Iterator[list[str]]:
-    """The messages of the user warnings that come up inside, each once; filled at the end."""
+    """The messages of the user warnings that come up inside, each once; said as they come."""
     remarks: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
+
+    def hear(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        line = " ".join(str(message).split())
+        if issubclass(category, UserWarning) and line not in remarks:
+            remarks.append(line)
+            remark([line])
+
+    with warnings.catch_warnings():
         warnings.simplefilter("always")
+        warnings.showwarning = hear
         yield remarks
-    told = [str(one.message) for one in caught if issubclass(one.category, UserWarning)]
-    remarks += dict.fromkeys(" ".join(message.split()) for message in told)
 
 
 def print_robustness(table: RobustnessTable) -> None:
