@@ -101,6 +101,19 @@ def test_large_pictures_are_refused_before_they_are_decoded(
         read_images(path)
 
 
+@pytest.mark.parametrize("side", [65_535, 9_700])  # Pillow raises at the one, warns at the other
+def test_a_header_of_a_huge_picture_is_refused(tmp_path: Path, arrays: Arrays, side: int) -> None:
+    made = jpeg_arrays(arrays)
+    content = bytearray(made["train_bytes"].tobytes())
+    size_at = content.index(b"\xff\xc0") + 5  # of the first picture: rows, columns
+    content[size_at : size_at + 4] = 2 * side.to_bytes(2, "big")
+    made["train_bytes"] = np.frombuffer(bytes(content), np.uint8)
+    with pytest.raises(
+        ValueError, match=r"train_bytes cannot be decoded .*(are no JPEG|more than)"
+    ):
+        read_images(saved(tmp_path / "bomb.npz", made))
+
+
 def test_a_missing_pillow_names_the_extra(
     tmp_path: Path, arrays: Arrays, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,3 +179,22 @@ def test_files_that_are_absent_cut_or_foreign_are_refused(tmp_path: Path, arrays
         read_images(tmp_path / "packed.npz")
     with pytest.raises(ValueError, match="train_images cannot be read"):
         read_images(saved(tmp_path / "empty.npz", {}))
+
+
+@pytest.mark.parametrize(
+    ("after", "new", "match"),
+    [
+        (b"PK\x01\x02??", 255, r"not an \.npz file \(zip file version"),
+        (b"'shape': (", ord("("), "train_images cannot be read"),
+    ],
+    ids=["zip version", "header"],
+)
+def test_a_single_wrong_byte_is_met(
+    tmp_path: Path, arrays: Arrays, after: bytes, new: int, match: str
+) -> None:
+    path = saved(tmp_path / "flipped.npz", arrays)
+    content = bytearray(path.read_bytes())
+    content[content.index(after.rstrip(b"?")) + len(after)] = new
+    path.write_bytes(bytes(content))
+    with pytest.raises(ValueError, match=match):
+        read_images(path)

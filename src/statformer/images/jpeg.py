@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from io import BytesIO
 from typing import Any
 
@@ -46,6 +47,8 @@ def decode_images(
 def _open(pillow: Any, data: bytes, first: int, last: int) -> Any:
     """The header of a picture; its pixels are not read yet."""
     try:
-        return pillow.open(BytesIO(data[first:last]), formats=["JPEG"])
-    except OSError as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", pillow.DecompressionBombWarning)  # MAX_BYTES decides
+            return pillow.open(BytesIO(data[first:last]), formats=["JPEG"])
+    except (OSError, pillow.DecompressionBombError) as error:
         raise ValueError(f"bytes {first} to {last} are no JPEG ({error})") from None

@@ -7,6 +7,7 @@ Nothing in the file is ever executed. The header of an array is compared with wh
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -16,8 +17,18 @@ from jaxtyping import Shaped
 
 MAX_BYTES = 2**29  # of one array; MNIST has 47 million, CIFAR-10 has 154 million
 PARTS = ("train", "test")
-# what a damaged or foreign zip can raise; RuntimeError: encrypted, or compressed in another way
-_UNREADABLE = (KeyError, ValueError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error)
+# what a damaged or foreign zip can raise; RuntimeError: encrypted, or compressed in another way;
+# TokenError: NumPy meets a header that is no Python literal
+_UNREADABLE = (
+    KeyError,
+    ValueError,
+    OSError,
+    EOFError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,
+)
 
 
 def read_splits(
@@ -51,7 +62,7 @@ def array_names(path: Path) -> set[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return {name.removesuffix(".npy") for name in archive.namelist()}
-    except (OSError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"{path}: not an .npz file ({error})") from None
 
 
