@@ -52,6 +52,22 @@ def train(data: Path, out: Path, *more: object) -> dict[str, Any]:
     return answer
 
 
+def test_colour_images_are_cropped_and_flipped_unless_that_is_refused(
+    data: Path, tmp_path: Path
+) -> None:
+    with np.load(data, allow_pickle=False) as found:
+        arrays = dict(found)
+    for part in ("train", "test"):
+        arrays[f"{part}_images"] = np.repeat(arrays[f"{part}_images"][..., None], 3, axis=3)
+    colours = tmp_path / "colours.npz"
+    np.savez(colours, allow_pickle=False, **arrays)
+    moved = train(colours, tmp_path / "moved")
+    as_they_are = train(colours, tmp_path / "still", "--no-augment")
+    assert (moved["augment"], as_they_are["augment"]) == ("crop-flip", None)
+    assert moved["history"][0]["loss"] != as_they_are["history"][0]["loss"]
+    assert train(data, tmp_path / "grey")["augment"] is None
+
+
 def test_a_network_is_trained_and_evaluated(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     card = train(data, out)

@@ -7,7 +7,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -24,27 +24,23 @@ from statformer.cli.robust_display import (
     remark,
     say,
 )
-from statformer.images import ImageArrays, image_splits, read_images
+from statformer.cli.robust_options import (
+    Data,
+    Device,
+    Eps,
+    check_device,
+    first_images,
+    images_of,
+    is_json,
+    or_none,
+)
 
-NAMED = ("mnist", "cifar10")
 WEIGHTS, CARD = "final.safetensors", "card.json"
 # Peak rate, batch size and strength: those of SKG-FAT's code, with which the small network stays
 # at chance for some hundred steps and more; and ours for it (see docs/robust.md).
 USUAL = {"resnet18": (0.1, 128, 1.0), "small-cnn": (0.02, 50, 0.2)}
 LITTLE = 0.2  # of the way from chance to 1, below which a remark is made (ours)
 PER_IMAGE = ("labels", "stages")  # of a record; too long for a terminal
-
-Data = Annotated[
-    str,
-    typer.Option(
-        metavar="FILE.npz|mnist|cifar10",
-        help="Images: train_images, train_labels, test_images, test_labels, all uint8.",
-    ),
-]
-Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to compute.")]
-Eps = Annotated[
-    float, typer.Option(metavar="N", help="Largest change of a pixel, in 1/255: 8 means 8/255.")
-]
 
 robust = typer.Typer(
     add_completion=False,
@@ -99,6 +95,10 @@ def train(
     first: Annotated[
         int | None, typer.Option(metavar="N", help="Only the first N training images.")
     ] = None,
+    augment: Annotated[
+        bool,
+        typer.Option("--augment/--no-augment", help="Crop and flip colour images at random."),
+    ] = True,
     seed: Annotated[int, typer.Option(metavar="N")] = 0,
     device: Device = "cpu",
     precision: Annotated[str, typer.Option(metavar="float32|bfloat16")] = "float32",
@@ -114,7 +114,8 @@ def train(
     """Train a network that a small change of each pixel does not fool; test images stay unseen.
 
     A tenth of the training images, at most 1,000, is held out and decides which epoch is kept.
-    Writes DIR/final.safetensors and DIR/card.json. Colour images are cropped and flipped at random.
+    Writes DIR/final.safetensors and DIR/card.json. Colour images are cropped and flipped at random;
+    --no-augment for pictures that must not be mirrored.
     """
     require("torch", "robust")
     import torch
@@ -125,12 +126,13 @@ def train(
 
     if model not in MODELS:
         raise CommandError(f"--model is {model!r}; pass one of {listing(MODELS)}")
-    _check_device(device)
-    images = _images(data)
+    check_device(device)
+    images = images_of(data)
     folder = out or Path("training") / f"robust-{model}"
-    n = _first(first, len(images.train_labels))
+    n = first_images(first, len(images.train_labels))
     usual_rate, usual_size, usual_strength = USUAL[model]
     batch_size = usual_size if batch_size is None else batch_size
+    crops = augment and images.train_images.ndim == 4
     began = time.perf_counter()
     try:
         if not resume and latest_step(folder / "checkpoints") is not None:
@@ -147,7 +149,7 @@ def train(
             images.train_images[:n],
             images.train_labels[:n],
             batch_size=batch_size,
-            augment="crop-flip" if images.train_images.ndim == 4 else None,
+            augment="crop-flip" if crops else None,
             device=device,
             generator=rng,
         )
@@ -158,12 +160,12 @@ def train(
                 step_255=step,
                 start=start,
                 n_steps=n_steps,
-                regulariser=_none(regulariser),
-                relaxation=_none(relaxation),
+                regulariser=or_none(regulariser),
+                relaxation=or_none(relaxation),
                 strength=usual_strength if strength is None else strength,
                 learning_rate=usual_rate if learning_rate is None else learning_rate,
                 averaging=averaging,
-                alarm=_none(alarm),
+                alarm=or_none(alarm),
                 precision=precision,  # type: ignore[arg-type]
                 channels_last=device.startswith("cuda"),
                 generator=rng,
@@ -184,6 +186,7 @@ def train(
             "settings": trainer.settings.as_dict(),
             "epochs": epochs,
             "batch_size": batch_size,
+            "augment": "crop-flip" if crops else None,
             "seed": seed,
             "n_images": n,
             "data": data,
@@ -203,7 +206,7 @@ def train(
         raise typer.Exit(130) from None
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
         raise CommandError(one_line(error)) from error
-    if _is_json(as_json):
+    if is_json(as_json):
         sys.stdout.write(json.dumps({**card, "weights": str(folder / WEIGHTS)}) + "\n")
         return
     shown = ("clean", "robust", "robust_worst", "robust_std", "single_step")
@@ -254,10 +257,10 @@ def evaluate(
     from statformer.robust.evaluation import evaluate_robustness
     from statformer.robust.model_file import load_model
 
-    _check_device(device)
+    check_device(device)
     asked = names_in(attacks, "--attacks")
-    images = _images(data)
-    n = _first(first, len(images.test_labels))
+    images = images_of(data)
+    n = first_images(first, len(images.test_labels))
     try:
         about, network = load_model(weights / WEIGHTS if weights.is_dir() else weights)
         if model not in (None, about.name):
@@ -291,47 +294,9 @@ def evaluate(
         raise typer.Exit(130) from None
     except (ValueError, OSError) as error:
         raise CommandError(one_line(error)) from error
-    if _is_json(as_json):
+    if is_json(as_json):
         found = {key: value for key, value in table.to_json().items() if key not in PER_IMAGE}
         sys.stdout.write(json.dumps({"data": data, "note": images.note, **found}) + "\n")
         return
     print_robustness(table)
     remark([*table.warnings, *([images.note] if images.note else [])])
-
-
-def _images(data: str) -> ImageArrays:
-    try:
-        return image_splits(data) if data in NAMED else read_images(data)
-    except (ValueError, OSError) as error:
-        raise CommandError(f"--data: {one_line(error)}") from error
-
-
-def _first(first: int | None, there: int) -> int:
-    if first is not None and not 1 <= first <= there:
-        raise CommandError(f"--first is {first}; pass 1 to {there}, the number of images")
-    return there if first is None else first
-
-
-def _check_device(device: str) -> None:
-    import torch
-
-    try:
-        asked = torch.device(device)
-    except RuntimeError:
-        asked = torch.device("meta")
-    if asked.type not in ("cpu", "cuda"):
-        raise CommandError(f"--device is {device!r}; pass cpu or cuda")
-    n_gpus = torch.cuda.device_count()
-    if asked.type == "cuda" and (asked.index or 0) >= n_gpus:
-        raise CommandError(
-            f"--device is {device!r} and there are {n_gpus} such devices; pass "
-            f"{'another' if n_gpus else 'cpu'}"
-        )
-
-
-def _none(name: str) -> Any:
-    return None if name == "none" else name
-
-
-def _is_json(asked: bool | None) -> bool:
-    return not sys.stdout.isatty() if asked is None else asked
