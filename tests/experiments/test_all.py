@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -69,8 +70,16 @@ def verdict(name: str, size: Size, control: str | None = None) -> Verdict:
     return load_experiment(name).holds(table(name, size, control))
 
 
+def need_no_images(name: str, size: Size) -> None:
+    """Skip what would download images: tests do not touch the network."""
+    wanted = {"mnist", "cifar10"} & set(getattr(load_experiment(name), size).get("images", ()))
+    if wanted and not os.environ.get("STATFORMER_IMAGES"):
+        pytest.skip(f"set STATFORMER_IMAGES to a folder with {', '.join(sorted(wanted))}.npz")
+
+
 def check_that_a_fault_flips(name: str, control: str, size: Size) -> None:
     """Without the fault the experiment, or the case that must, holds; with it, it does not."""
+    need_no_images(name, size)
     experiment = load_experiment(name)
     healthy = verdict(name, size)
     if healthy.status != "holds" and experiment.positive is not None:
@@ -176,6 +185,7 @@ def test_a_fault_flips_the_verdict_at_quick_size(name: str, control: str) -> Non
 
 @pytest.mark.parametrize("name", cases_by_cost(positives("quick")))
 def test_what_must_hold_holds_at_quick_size(name: str) -> None:
+    need_no_images(name, "quick")
     assert verdict(name, "quick", "positive").status == "holds"
 
 

@@ -1,10 +1,10 @@
 """Trained on Gaussians, tested on images without fine-tuning (arXiv 2501.01312).
 
 Item 4 of what a reproduction must show, from reviews: the first vector transfers, later ones do
-not, eigenvalue errors grow about ten times. Here vectors at D = 3 on the 8 x 8 digits of
-scikit-learn, prepared as the public code prepares MNIST (minus the mean image, on the leading
-directions, standardised). The claim that is decided: the first vector keeps |cos| of at least 0.8
-(ours) and stays the best one.
+not, eigenvalue errors grow about ten times. Here vectors at D = 3 on the test images of MNIST,
+prepared as in the public code (minus the mean image, on the leading directions, standardised); at
+tiny size on the 8 x 8 digits of scikit-learn. The claim that is decided: the first vector keeps
+|cos| of at least 0.8 (ours) and stays the best one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from functools import cache, partial
 
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
@@ -30,9 +29,10 @@ from statformer.experiments._spectral_training import (
     two_seeds,
 )
 from statformer.experiments.base import Cell, Control, Experiment, Row, Verdict
+from statformer.images import image_splits
 from statformer.plotting.chart import Chart, Panel, Series
 from statformer.runs.intervals import mean_interval
-from statformer.tasks.image_instances import ImageInstances, ImagePool
+from statformer.tasks.image_instances import ImageInstances, ImagePool, on_directions
 from statformer.tasks.stream import TaskStream
 
 KEPT = 0.8
@@ -40,14 +40,18 @@ GAUSSIANS, IMAGES = "Gaussians", "images"
 
 
 @cache
-def _pool(n_features: int) -> ImagePool:
+def _pool(source: str, n_features: int) -> ImagePool:
     """Digits in standardised coordinates on their leading directions."""
-    pixels, labels = load_digits(return_X_y=True)
-    centred = pixels - pixels.mean(axis=0)
-    directions = np.linalg.svd(centred, full_matrices=False)[2][:n_features]
-    points = centred @ directions.T
-    standard = torch.tensor(points / points.std(axis=0), dtype=torch.float32)
-    return ImagePool(standard, torch.tensor(labels))
+    if source == "digits":
+        both = load_digits(return_X_y=True)
+        splits = {"train": both, "test": both}
+    else:
+        found = image_splits(source)
+        splits = {
+            "train": (found.train_images, found.train_labels),
+            "test": (found.test_images, found.test_labels),
+        }
+    return on_directions(splits, n_features).test
 
 
 def measure(cell: Cell, rng: np.random.Generator, shuffled: bool = False) -> Sequence[Row]:
@@ -55,7 +59,7 @@ def measure(cell: Cell, rng: np.random.Generator, shuffled: bool = False) -> Seq
     recipe = recipe_of("vectors", cell["D"])
     train_seed, test_seed = two_seeds(rng)
     module = trained(recipe, cell["n_steps"], train_seed)
-    images = ImageInstances(_pool(cell["D"]), recipe.n_points)
+    images = ImageInstances(_pool(cell["images"], cell["D"]), recipe.n_points)
     sets = {
         GAUSSIANS: fresh(recipe, test_seed),
         IMAGES: images.sample(TaskStream(test_seed, 1, range(N_INSTANCES))),
@@ -115,15 +119,15 @@ EXPERIMENT = Experiment(
     paper="2501.01312",
     source="reviews of the earlier version; item 4 of what a reproduction must show",
     kind="learnability",
-    grid={"D": (3, 5), "n_steps": (16_000,)},
-    quick={"D": (3,), "n_steps": (4000,)},
-    tiny={"D": (3,), "n_steps": (30,)},
+    grid={"images": ("mnist",), "D": (3, 5), "n_steps": (16_000,)},
+    quick={"images": ("mnist",), "D": (3,), "n_steps": (4000,)},
+    tiny={"images": ("digits",), "D": (3,), "n_steps": (30,)},
     n_seeds=5,
     quick_seeds=3,
     measure=measure,
     holds=holds,
     figure=figure,
-    not_the_authors="8 x 8 digits in place of MNIST and Fashion-MNIST; " + SMALLER,
+    not_the_authors="MNIST alone, without Fashion-MNIST; " + SMALLER,
     controls={
         "shuffled": Control(
             measure=partial(measure, shuffled=True),

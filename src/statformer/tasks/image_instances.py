@@ -5,7 +5,7 @@ Axes: b tasks, n points (images), d features, p pixels.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -81,8 +81,16 @@ def load_images(path: str | Path, n_features: int) -> ImageSplits:
     Raises what `read_splits` raises, and ValueError where there are fewer than `n_features` pixels
     or images.
     """
+    return on_directions(read_splits(path), n_features)
+
+
+def on_directions(
+    splits: Mapping[str, tuple[Shaped[np.ndarray, "n *size"], Shaped[np.ndarray, " n"]]],
+    n_features: int,
+) -> ImageSplits:
+    """As `load_images`, for images and labels by "train" and "test"."""
     points, labels = {}, {}
-    for part, (images, labels[part]) in read_splits(path).items():
+    for part, (images, labels[part]) in splits.items():
         pixels = images.reshape(len(images), -1)
         if not 1 <= n_features <= min(pixels.shape):
             raise ValueError(
