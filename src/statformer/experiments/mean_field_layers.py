@@ -55,5 +55,5 @@ EXPERIMENT = Experiment(
         ),
     },
     timeout_minutes=240,
-    cost="quick 60 s on one core; full needs a GPU",
+    cost="quick 100 s on one core; full needs a GPU",
 )

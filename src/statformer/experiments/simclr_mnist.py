@@ -266,5 +266,5 @@ EXPERIMENT = Experiment(
             says="the pixels of the pre-trained filters are mixed up",
         ),
     },
-    cost="quick 27 s on one core",
+    cost="quick 90 s on one core",
 )
